@@ -1,0 +1,259 @@
+//! A database by its URL: SQLite or PostgreSQL, opened with the options that everybody here needs.
+//!
+//! Both speak the same SQL as far as it is used here (`$1` parameters, `ON CONFLICT`, `RETURNING`), so one
+//! statement serves both through [`with_pool!`]. Knows no table.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use crate::disk;
+
+/// Where a database is. Printing it hides the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseUrl {
+    text: String,
+    engine: Engine,
+}
+
+/// Which engine a URL means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    /// Embedded, in a file.
+    Sqlite,
+    /// A server.
+    Postgres,
+}
+
+impl Engine {
+    /// The name people know.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+        }
+    }
+}
+
+/// Why a database could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// Not a URL of an engine that is spoken here.
+    #[error("`{0}` is not a database URL; write sqlite://PATH or postgres://USER@HOST/DATABASE")]
+    Url(String),
+    /// The folder of an SQLite file can't be made.
+    #[error(transparent)]
+    Folder(#[from] disk::DiskError),
+    /// The engine refused or can't be reached.
+    #[error("could not open the database {url}")]
+    Open {
+        /// Which, without its password.
+        url: String,
+        /// What the engine said.
+        #[source]
+        source: sqlx::Error,
+    },
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = DatabaseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let engine = match text.split_once(':').map(|(scheme, _)| scheme) {
+            Some("sqlite") => Engine::Sqlite,
+            Some("postgres" | "postgresql") => Engine::Postgres,
+            _ => return Err(DatabaseError::Url(redact(text))),
+        };
+        let url = Self { text: text.to_owned(), engine };
+        match engine {
+            Engine::Sqlite => url.sqlite().map(drop),
+            Engine::Postgres => PgConnectOptions::from_str(text).map(drop),
+        }
+        .map_err(|source| DatabaseError::Open { url: url.to_string(), source })?;
+        Ok(url)
+    }
+}
+
+impl DatabaseUrl {
+    /// Which engine it means.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// The URL as it was given, password and all; for handing on to a child by its environment only.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+
+    /// The file of an SQLite database; none for a server or a database in memory.
+    #[must_use]
+    pub fn file(&self) -> Option<PathBuf> {
+        let file = match self.engine {
+            Engine::Sqlite => self.sqlite().ok()?.get_filename().to_path_buf(),
+            Engine::Postgres => return None,
+        };
+        (!file.to_string_lossy().contains(":memory:") && !file.starts_with("file:")).then_some(file)
+    }
+
+    fn sqlite(&self) -> Result<SqliteConnectOptions, sqlx::Error> {
+        Ok(SqliteConnectOptions::from_str(&self.text)?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .busy_timeout(Duration::from_secs(10)))
+    }
+}
+
+impl fmt::Display for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&redact(&self.text))
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The URL without its password, in the authority or as a parameter.
+fn redact(text: &str) -> String {
+    let mut shown = text.to_owned();
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let end = rest.find(['/', '?']).unwrap_or(rest.len());
+        if let Some(at) = rest[..end].rfind('@') {
+            let user = rest[..at].split(':').next().unwrap_or_default();
+            let secret = if rest[..at].contains(':') { ":***" } else { "" };
+            shown = format!("{scheme}://{user}{secret}{}", &rest[at..]);
+        }
+    }
+    if let Some(start) = shown.find("password=").map(|found| found + "password=".len()) {
+        let end = shown[start..].find('&').map_or(shown.len(), |length| start + length);
+        shown.replace_range(start..end, "***");
+    }
+    shown
+}
+
+/// How many connections, and how long to wait for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolSize {
+    /// Opened at once and kept.
+    pub min: u32,
+    /// Never more.
+    pub max: u32,
+    /// Longest wait for a free connection.
+    pub acquire: Duration,
+}
+
+impl PoolSize {
+    /// Exactly `count` connections.
+    #[must_use]
+    pub fn exactly(count: u32) -> Self {
+        Self { min: count, max: count, acquire: Duration::from_secs(10) }
+    }
+}
+
+/// An open pool of connections.
+#[derive(Debug, Clone)]
+pub enum Database {
+    /// To an SQLite file.
+    Sqlite(SqlitePool),
+    /// To a PostgreSQL server.
+    Postgres(PgPool),
+}
+
+/// Runs the same expression over either kind of pool: `with_pool!(database, pool => query.execute(pool).await)`.
+#[macro_export]
+macro_rules! with_pool {
+    ($database:expr, $pool:ident => $body:expr) => {
+        match $database {
+            $crate::database::Database::Sqlite($pool) => $body,
+            $crate::database::Database::Postgres($pool) => $body,
+        }
+    };
+}
+
+impl Database {
+    /// Opens a pool; an SQLite file that is not there is made. Acknowledged commits are durable.
+    ///
+    /// # Errors
+    /// When the engine refuses or can't be reached within the time of `size.acquire`.
+    pub async fn open(url: &DatabaseUrl, size: PoolSize) -> Result<Self, DatabaseError> {
+        let refused = |source| DatabaseError::Open { url: url.to_string(), source };
+        match url.engine {
+            Engine::Sqlite => {
+                if let Some(dir) = url.file().as_deref().and_then(std::path::Path::parent) {
+                    disk::create_dir_all(dir)?;
+                }
+                let options = SqlitePoolOptions::new()
+                    .min_connections(size.min)
+                    .max_connections(size.max)
+                    .acquire_timeout(size.acquire);
+                let opened = options.connect_with(url.sqlite().map_err(refused)?).await;
+                opened.map(Self::Sqlite).map_err(refused)
+            }
+            Engine::Postgres => {
+                let options = PgPoolOptions::new()
+                    .min_connections(size.min)
+                    .max_connections(size.max)
+                    .acquire_timeout(size.acquire);
+                let connect = PgConnectOptions::from_str(&url.text).map_err(refused)?;
+                let connect = connect.application_name("trueup");
+                options.connect_with(connect).await.map(Self::Postgres).map_err(refused)
+            }
+        }
+    }
+
+    /// Closes all connections and waits until they are.
+    pub async fn close(&self) {
+        with_pool!(self, pool => pool.close().await);
+    }
+
+    /// Which engine is behind it.
+    #[must_use]
+    pub fn engine(&self) -> Engine {
+        match self {
+            Self::Sqlite(_) => Engine::Sqlite,
+            Self::Postgres(_) => Engine::Postgres,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_printed_url_never_shows_its_password() {
+        for (given, shown) in [
+            ("postgres://me:secret@db/app", "postgres://me:***@db/app"),
+            ("postgres://me@db/app", "postgres://me@db/app"),
+            (
+                "postgres:///app?host=/run&password=secret&x=1",
+                "postgres:///app?host=/run&password=***&x=1",
+            ),
+        ] {
+            let url: DatabaseUrl = given.parse().unwrap();
+            assert_eq!(url.to_string(), shown);
+            assert_eq!(format!("{url:?}"), shown);
+        }
+        let refused = "mysql://me:secret@db/app".parse::<DatabaseUrl>().unwrap_err();
+        assert!(!refused.to_string().contains("secret"), "{refused}");
+    }
+
+    #[test]
+    fn the_file_of_an_sqlite_url_is_known_and_a_server_has_none() {
+        let url: DatabaseUrl = "sqlite://results/trueup.db".parse().unwrap();
+        assert_eq!(url.file(), Some(PathBuf::from("results/trueup.db")));
+        assert_eq!("postgres://db/app".parse::<DatabaseUrl>().unwrap().file(), None);
+    }
+}

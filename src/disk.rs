@@ -1,0 +1,299 @@
+//! The only writer of trueup's own state: atomic replacement, durable appends, the lock file, bounded reads.
+//!
+//! Whatever instant the process is killed at, a file written here is either the old one or the new
+//! one, and a log is a run of whole lines followed by at most one torn line. Does not know what the
+//! files hold, and never writes a setting of the host (that is `change`).
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this module is where trueup's own state is written"
+)]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+/// A file operation that failed, with what was attempted and where.
+#[derive(Debug, thiserror::Error)]
+#[error("could not {action} {}", path.display())]
+pub struct DiskError {
+    /// What was attempted, as in "could not *write* results/latest.json".
+    pub action: &'static str,
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+impl DiskError {
+    /// True when the file or folder is not there.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+}
+
+fn at<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, DiskError> {
+    result.map_err(|source| DiskError { action, path: path.to_owned(), source })
+}
+
+/// Makes `dir` and what is missing above it.
+///
+/// # Errors
+/// When the system refuses.
+pub fn create_dir_all(dir: &Path) -> Result<(), DiskError> {
+    at("create", dir, fs::create_dir_all(dir))
+}
+
+/// Replaces the file at `path` by `content`, durably: temporary file beside it, fsync, rename, fsync of the folder.
+///
+/// # Errors
+/// When the system refuses; the former file is then still there, whole.
+pub fn replace(path: &Path, content: &[u8]) -> Result<(), DiskError> {
+    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    create_dir_all(dir)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = dir.join(format!(".{name}.{}.tmp", std::process::id()));
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&temporary)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)?;
+        File::open(dir)?.sync_all()
+    };
+    let written = write();
+    if written.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    at("write", path, written)
+}
+
+/// Reads a file of at most `limit` bytes.
+///
+/// # Errors
+/// When it can't be read, or is larger.
+pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, DiskError> {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        File::open(path)?.take(limit + 1).read_to_end(&mut content)?;
+        if content.len() as u64 > limit {
+            let told = format!("it is larger than {limit} bytes");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, told));
+        }
+        Ok(content)
+    };
+    at("read", path, read())
+}
+
+/// Reads a text file of at most `limit` bytes.
+///
+/// # Errors
+/// When it can't be read, is larger, or is not UTF-8.
+pub fn read_text(path: &Path, limit: u64) -> Result<String, DiskError> {
+    let content = read_bounded(path, limit)?;
+    let text = String::from_utf8(content)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text"));
+    at("read", path, text)
+}
+
+/// Moves a file, durably.
+///
+/// # Errors
+/// When the system refuses.
+pub fn rename(from: &Path, to: &Path) -> Result<(), DiskError> {
+    at("move", from, fs::rename(from, to))
+}
+
+/// Removes a file; one that is not there is as good as removed. Answers whether it was there.
+///
+/// # Errors
+/// When the system refuses.
+pub fn remove(path: &Path) -> Result<bool, DiskError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => at("remove", path, Err(error)),
+    }
+}
+
+/// Removes a folder and all in it; one that is not there is as good as removed.
+///
+/// # Errors
+/// When the system refuses.
+pub fn remove_tree(path: &Path) -> Result<(), DiskError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => at("remove", path, Err(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Copies a file's content and mode, durably.
+///
+/// # Errors
+/// When the system refuses.
+pub fn copy(from: &Path, to: &Path) -> Result<(), DiskError> {
+    at("copy", from, fs::copy(from, to).and_then(|_| File::open(to)?.sync_all()))
+}
+
+/// The names in a folder, sorted; a folder that is not there has none.
+///
+/// # Errors
+/// When the system refuses.
+pub fn list(dir: &Path) -> Result<Vec<String>, DiskError> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => at("list", dir, other)?,
+    };
+    let mut names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// A log of lines, appended to and never rewritten.
+#[derive(Debug)]
+pub struct AppendLog {
+    file: File,
+    path: PathBuf,
+}
+
+impl AppendLog {
+    /// Opens the log at `path`, made with the folders above it when missing.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn open(path: &Path) -> Result<Self, DiskError> {
+        let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        create_dir_all(dir)?;
+        let is_new = !path.exists();
+        let mut file =
+            at("open", path, OpenOptions::new().create(true).append(true).read(true).open(path))?;
+        if is_new {
+            at("write", path, File::open(dir).and_then(|folder| folder.sync_all()))?;
+        } else {
+            at("write", path, end_torn_line(&mut file, path))?;
+        }
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Appends whole lines without waiting for the disk.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn append(&mut self, lines: &str) -> Result<(), DiskError> {
+        at("write", &self.path, self.file.write_all(lines.as_bytes()))
+    }
+
+    /// Waits until all that was appended is on the disk.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn sync(&mut self) -> Result<(), DiskError> {
+        at("write", &self.path, self.file.sync_data())
+    }
+
+    /// Where the log is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// A line torn by a kill is ended, so that the next one stands alone.
+fn end_torn_line(file: &mut File, path: &Path) -> io::Result<()> {
+    let content = fs::read(path)?;
+    if content.last().is_some_and(|byte| *byte != b'\n') { file.write_all(b"\n") } else { Ok(()) }
+}
+
+/// A lock on a file, held until dropped, even if the process is killed.
+#[derive(Debug)]
+pub struct LockFile {
+    _file: File,
+}
+
+/// The answer to a request for a [`LockFile`].
+#[derive(Debug)]
+pub enum Locked {
+    /// It is ours.
+    Ours(LockFile),
+    /// Another process holds it; the text is what that process wrote of itself.
+    Held(String),
+}
+
+impl LockFile {
+    /// Tries to take the lock at `path`, and leaves `note` in it for whoever is refused.
+    ///
+    /// # Errors
+    /// When the file can't be opened or written.
+    pub fn try_lock(path: &Path, note: &str) -> Result<Locked, DiskError> {
+        if let Some(dir) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+            create_dir_all(dir)?;
+        }
+        let mut options = OpenOptions::new();
+        options.create(true).read(true).write(true).truncate(false);
+        let mut file = at("open", path, options.open(path))?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {
+                at("write", path, file.set_len(0).and_then(|()| file.write_all(note.as_bytes())))?;
+                Ok(Locked::Ours(Self { _file: file }))
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut held = String::new();
+                at("read", path, file.read_to_string(&mut held))?;
+                Ok(Locked::Held(held.trim().to_owned()))
+            }
+            Err(errno) => at("lock", path, Err(errno.into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replacing_a_file_leaves_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b.json");
+        replace(&path, b"one").unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(read_text(&path, 10).unwrap(), "two");
+        assert_eq!(list(&dir.path().join("a")).unwrap(), ["b.json"]);
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_an_error_that_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("big");
+        replace(&path, &[b'x'; 11]).unwrap();
+        let error = read_bounded(&path, 10).unwrap_err();
+        assert!(error.to_string().ends_with("/big"), "{error}");
+        assert_eq!(error.source.kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn a_log_opened_after_a_torn_line_starts_a_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        replace(&path, b"whole\nto").unwrap();
+        AppendLog::open(&path).unwrap().append("next\n").unwrap();
+        assert_eq!(read_text(&path, 100).unwrap(), "whole\nto\nnext\n");
+    }
+
+    #[test]
+    fn a_lock_is_held_by_one_and_tells_the_other_by_whom() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let Locked::Ours(first) = LockFile::try_lock(&path, "run 1").unwrap() else {
+            panic!("free")
+        };
+        match LockFile::try_lock(&path, "run 2").unwrap() {
+            Locked::Held(by) => assert_eq!(by, "run 1"),
+            Locked::Ours(_) => panic!("taken twice"),
+        }
+        drop(first);
+        assert!(matches!(LockFile::try_lock(&path, "run 2").unwrap(), Locked::Ours(_)));
+    }
+}

@@ -1,0 +1,3 @@
+//! The `trueup` program; everything is in the library.
+
+fn main() {}
