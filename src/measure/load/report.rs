@@ -89,7 +89,7 @@ pub enum LoadWarning {
     NotSettled,
     /// The rate still moved inside the window.
     StillMoving {
-        /// Of the second half against the first, as a share of it: 0.1 is 10% faster.
+        /// From the first half to the second, as a share of the faster one: 0.1 is faster by that.
         change: f64,
     },
     /// The generator took much of the CPU that a target on the same host wants.
