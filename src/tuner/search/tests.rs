@@ -108,7 +108,7 @@ fn regrets(surface: &Surface) -> (f64, f64) {
 
 #[test]
 fn thirty_noisy_trials_come_near_the_optimum_of_a_pool_and_of_a_service() {
-    for (name, surface, median_bound) in [("pool2", pool2(), 0.03), ("svc3", svc3(), 0.06)] {
+    for (name, surface, median_bound) in [("pool2", pool2(), 0.02), ("svc3", svc3(), 0.04)] {
         let (median, tail) = regrets(&surface);
         println!(
             "{name}: median regret {:.1}% (90th percentile {:.1}%)",
@@ -218,7 +218,8 @@ fn what_fails_or_leaves_its_bounds_is_never_recommended() {
     assert!((50.0..=60.0).contains(&best.mean), "{best:?}");
     let mut hopeless = small(json!({ "x": { "int": [1, 100] } }), json!({ "x": 10 }), 40);
     let reason = drive(&mut hopeless, |_| measured(f64::INFINITY));
-    assert_eq!((reason, hopeless.best()), (StopReason::Trials, None));
+    assert!(matches!(reason, StopReason::Trials | StopReason::Converged));
+    assert_eq!(hopeless.best(), None);
     assert!(matches!(&hopeless.trials()[0].outcome, TrialOutcome::Failed { .. }));
 }
 

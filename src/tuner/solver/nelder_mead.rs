@@ -24,10 +24,11 @@ use super::Solver;
 /// As written in a pipeline.
 pub(super) const NAME: &str = "nelder_mead";
 
-/// The edge of the first simplex: wide, because under noise a small one measures noise.
-const FIRST_EDGE: f64 = 0.25;
-/// The edges of later simplexes lie between these.
-const LATER_EDGES: std::ops::Range<f64> = 0.08..0.25;
+/// The edge of the first simplex: wide, because under noise a small one measures noise. From random starts
+/// on two surfaces of services 0.2 to 0.4 differ little, and 0.1 loses half as much again.
+const FIRST_EDGE: f64 = 0.2;
+/// The edges of later simplexes lie between these; the widest reach the neighbours on an axis of three values.
+const LATER_EDGES: std::ops::Range<f64> = 0.08..0.55;
 /// Iterations of one simplex per dimension.
 const ITERATIONS: u64 = 15;
 /// A simplex has collapsed when its costs, as shares of the first cost seen, differ by less.
