@@ -18,7 +18,7 @@ use super::statistic::{mean, quantile};
 pub const LEAST_SIZES: usize = 4;
 /// Refits behind a band.
 const REFITS: usize = 200;
-/// Iterations of the simplex; a fit of clean data takes about 80.
+/// Iterations of the simplex; a fit mostly takes 50 over both parameters.
 const MOST_ITERATIONS: u64 = 400;
 
 /// Why there is no fit.

@@ -13,8 +13,8 @@
 //! them lies the lattice, on which a point that is seen again is the same point: whole numbers; durations in
 //! steps of a hundredth of their range or 10 us, whichever is larger; floats in steps of a thousandth of
 //! their axis; categories and booleans one by one. Integers of a wide range (high >= 16 low, low >= 1) lie
-//! on a log axis even when declared linear: on surfaces like those of services that halves the regret of
-//! every solver tried.
+//! on a log axis even when declared linear: on surfaces like those of services a linear axis nearly doubled
+//! the regret of a search by Gaussian processes.
 
 mod axis;
 mod declaration;
