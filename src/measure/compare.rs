@@ -232,7 +232,13 @@ fn pairs_needed(ratios: &[f64], confidence: f64, least: f64, scatter: f64) -> Op
     if !passes(MOST_PAIRS) {
         return None;
     }
-    (LEAST_PAIRS..=MOST_PAIRS).find(|pairs| passes(*pairs))
+    // Every term that has to be beaten shrinks with the number of pairs, so the least is found by halving.
+    let (mut fails, mut suffices) = (LEAST_PAIRS - 1, MOST_PAIRS);
+    while suffices - fails > 1 {
+        let middle = usize::midpoint(fails, suffices);
+        if passes(middle) { suffices = middle } else { fails = middle }
+    }
+    Some(suffices)
 }
 
 #[cfg(test)]
