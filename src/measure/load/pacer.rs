@@ -1,7 +1,7 @@
 //! Keeps the rate of an open loop: a thread that releases each request at its intended start.
 //!
-//! A thread and not a task, because tokio's timer ticks in milliseconds while the kernel's wakes a thread
-//! within some 60 us, and because a runtime that is busy with answers must not delay the questions. How
+//! A thread and not a task, because tokio's timer ticks in milliseconds while the kernel wakes a thread
+//! after its timer slack of 50 us, and because a runtime that is busy with answers must not delay the questions. How
 //! late the releases were is recorded: that part of the latency is the generator's own.
 
 use std::sync::Arc;

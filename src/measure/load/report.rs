@@ -89,7 +89,7 @@ pub enum LoadWarning {
     NotSettled,
     /// The rate still moved inside the window.
     StillMoving {
-        /// Of the second half against the first, as a share of it: 0.1 is 10% faster.
+        /// From the first half to the second, as a share of the faster one: 0.1 is faster by that.
         change: f64,
     },
     /// The generator took much of the CPU that a target on the same host wants.
@@ -304,4 +304,67 @@ fn warnings(report: &LoadReport, place: Place, unstarted: u64, clipped: u64) -> 
         found.push(LoadWarning::Errors { share: report.error_ratio() });
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(share: f64, offered: Option<f64>, requests: u64, lateness: f64) -> LoadReport {
+        LoadReport {
+            mode: if offered.is_some() { Mode::Open } else { Mode::Closed },
+            throughput: requests as f64,
+            requests,
+            units: requests,
+            errors: CallErrors::default(),
+            latency: LatencySummary::default(),
+            seconds: 1.0,
+            warmup_seconds: 0.0,
+            warmup_end: WarmupEnd::Settled,
+            rate_series: vec![requests as f64; 10],
+            clients: 4,
+            offered_rate: offered,
+            limited_by: Limit::Target,
+            generator: Effort {
+                cpu_seconds: Some(share),
+                share: Some(share),
+                lateness_p99_ms: offered.map(|_| lateness),
+            },
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_generator_that_used_up_its_cpu_is_the_limit_unless_the_target_runs_in_it() {
+        let busy = report(0.95, None, 1000, 0.0);
+        let reason = GeneratorLimit::Cpu { share: 0.95 };
+        assert_eq!(limit(&busy, Place::OtherProcess), Limit::Generator { reason });
+        assert_eq!(limit(&busy, Place::ThisProcess), Limit::Target);
+        let half = report(0.6, None, 1000, 0.0);
+        assert_eq!(limit(&half, Place::OtherProcess), Limit::Target);
+        let told = warnings(&half, Place::OtherProcess, 0, 0);
+        assert_eq!(told, [LoadWarning::GeneratorShare { share: 0.6 }]);
+        assert_eq!(warnings(&half, Place::ThisProcess, 0, 0), []);
+    }
+
+    #[test]
+    fn an_open_loop_is_limited_by_its_rate_its_target_or_its_own_lateness() {
+        let kept_up = report(0.1, Some(1000.0), 995, 0.1);
+        assert_eq!(limit(&kept_up, Place::OtherProcess), Limit::OfferedRate);
+        let behind = report(0.1, Some(1000.0), 800, 0.1);
+        assert_eq!(limit(&behind, Place::OtherProcess), Limit::Target);
+        let late = report(0.1, Some(1000.0), 995, 3.0);
+        let reason = GeneratorLimit::Late { p99_ms: 3.0 };
+        assert_eq!(limit(&late, Place::ThisProcess), Limit::Generator { reason });
+    }
+
+    #[test]
+    fn a_report_has_metrics_for_an_objective_and_a_json_form() {
+        let report = report(0.1, None, 1000, 0.0);
+        let metrics = report.metrics();
+        assert!((metrics["throughput"] - 1000.0).abs() < 1e-9 && metrics.contains_key("p99_ms"));
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["limited_by"], serde_json::json!({ "by": "target" }));
+        assert_eq!(serde_json::from_value::<LoadReport>(json).unwrap(), report);
+    }
 }
