@@ -7,6 +7,7 @@
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cpu_list;
@@ -14,7 +15,7 @@ use super::reading::{Bound, open_files};
 use super::sysroot::{ReadError, Sysroot};
 
 /// What a process has, as /proc/PID tells.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Attributes {
     /// The CPUs that it may run on.
     pub cpus: Vec<usize>,
@@ -27,7 +28,7 @@ pub struct Attributes {
 }
 
 /// What a process is to have; what is absent stays as it is.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct WantedAttributes {
     /// The CPUs that it may run on.
     pub cpus: Option<Vec<usize>>,

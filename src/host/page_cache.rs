@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{Advice, fadvise};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const CHUNK: usize = 1 << 20;
 
 /// How much of a file is in the page cache.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "known", rename_all = "snake_case")]
 pub enum Residency {
     /// This much.

@@ -5,22 +5,24 @@
 //! may be secret and are never printed. What the programs are for is not known here.
 #![expect(clippy::disallowed_methods, reason = "this module is where processes are started")]
 
+mod output;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::process::{ChildStdin, Command};
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use self::output::{Keep, Output, Reader};
 use crate::clock::Clock;
 
 /// How long a process that was told to end may take before it is killed.
@@ -196,69 +198,6 @@ pub struct Finished {
     pub truncated: bool,
     /// From its start to its end.
     pub elapsed: Duration,
-}
-
-/// Which end of an output is kept when it grows over its limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Keep {
-    First,
-    Last,
-}
-
-/// What a process wrote to one pipe, within bounds. A process never waits for its reader.
-#[derive(Debug)]
-struct Output {
-    keep: Keep,
-    limit: usize,
-    state: Mutex<(Vec<u8>, bool)>,
-}
-
-impl Output {
-    fn new(keep: Keep, limit: usize) -> Arc<Self> {
-        Arc::new(Self { keep, limit, state: Mutex::default() })
-    }
-
-    fn push(&self, more: &[u8]) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (bytes, truncated) = &mut *state;
-        match self.keep {
-            Keep::First => {
-                let taken = more.len().min(self.limit - bytes.len());
-                bytes.extend_from_slice(&more[..taken]);
-                *truncated |= taken < more.len();
-            }
-            Keep::Last => {
-                bytes.extend_from_slice(more);
-                let over = bytes.len().saturating_sub(self.limit);
-                bytes.drain(..over);
-                *truncated |= over > 0;
-            }
-        }
-    }
-
-    fn taken(&self) -> (Vec<u8>, bool) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn drain(self: &Arc<Self>, pipe: Option<impl AsyncRead + Send + Unpin + 'static>) -> Reader {
-        let output = Arc::clone(self);
-        Reader(tokio::spawn(async move {
-            let Some(mut pipe) = pipe else { return };
-            let mut buffer = vec![0; 16 << 10];
-            while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
-                output.push(&buffer[..read]);
-            }
-        }))
-    }
-}
-
-/// A task that ends with the value that stands for it.
-struct Reader(JoinHandle<()>);
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// The group that a process leads; killed when dropped while the leader is not known to have ended.
@@ -623,13 +562,5 @@ mod tests {
         let leader = child.pid().to_string();
         drop(child);
         assert!(gone(&leader).await && gone(&grandchild).await);
-    }
-
-    #[test]
-    fn the_tail_of_an_output_is_its_last_bytes() {
-        let output = Output::new(Keep::Last, 4);
-        output.push(b"abc");
-        output.push(b"def");
-        assert_eq!(output.taken(), (b"cdef".to_vec(), true));
     }
 }
