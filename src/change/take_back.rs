@@ -161,6 +161,7 @@ impl<'a> Taker<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::setting_file::WriteError;
     use super::*;
 
     fn entry(state: State) -> Entry {
@@ -194,5 +195,36 @@ mod tests {
         }
         assert_eq!(step(&entry(applied()), "c", Foreign::Overwrite), Step::Write);
         assert_eq!(step(&entry(applied()), "a", Foreign::Overwrite), Step::Nothing);
+    }
+
+    /// A setting that takes no value any more.
+    struct Stubborn;
+
+    impl Host for Stubborn {
+        fn observe(&self, _: &str) -> Observed {
+            Observed::Value("c".to_owned())
+        }
+
+        fn write(&self, path: &str, value: &str) -> Result<(), WriteError> {
+            Err(WriteError::Refused {
+                path: path.to_owned(),
+                value: value.to_owned(),
+                reason: "busy".to_owned(),
+                source: std::io::Error::other("busy"),
+            })
+        }
+    }
+
+    #[test]
+    fn what_lies_below_a_change_that_stays_is_not_taken_for_another_ones_value() {
+        let first = entry(State::Applied { read_back: "b".to_owned() });
+        let mut second = entry(State::Applied { read_back: "c".to_owned() });
+        second.change.from = "b".to_owned();
+        second.change.to = "c".to_owned();
+        let mut taker = Taker::new(&Stubborn, false, Foreign::Leave);
+        for (entry, word) in [(second, "busy"), (first, "a later change of /sys/x")] {
+            let TakenBack::Failed { reason } = taker.take_back(&entry) else { panic!("{entry:?}") };
+            assert!(reason.contains(word), "{reason}");
+        }
     }
 }
