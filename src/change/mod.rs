@@ -1,1 +1,28 @@
-//! (to come)
+//! Reversible writes to the host: nothing is changed that can't be taken back.
+//!
+//! A [`Change`] is one write, from a value to a value. The [`Applier`] of a run is the only way to make one: it
+//! writes its intent into the [`journal`], durably, before it touches the host, reads back what the host made
+//! of it, and takes it back when told to. Killed at any instant, [`rollback()`] restores the former state from
+//! the journal. Which changes are wanted, and whether they help, is not known here.
+
+pub mod apply;
+pub mod drift;
+pub mod journal;
+pub mod model;
+pub mod rollback;
+pub mod script;
+mod setting_file;
+mod take_back;
+
+pub use apply::{Applied, Applier, ApplyResult, KeepError, Reverted};
+pub use drift::{Standing, StandingChange, still_in_place};
+pub use journal::{Entry, JournalError, State};
+pub use model::{Change, Target};
+pub use rollback::{
+    JournalState, JournalSummary, Options, RollbackError, RollbackReport, list, rollback,
+};
+pub use script::script;
+pub use take_back::TakenBack;
+
+#[cfg(test)]
+mod faults;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cpu_list;
@@ -14,7 +15,7 @@ use super::sysroot::{Gather, Sourced, Sysroot};
 const CPUS: &str = "/sys/devices/system/cpu";
 
 /// One frequency policy.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Policy {
     /// Its folder on the host.
     pub path: String,

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -22,7 +23,7 @@ use super::virtualization;
 const DISKS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What a host is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Facts {
     /// Its name on the network.
     pub hostname: Option<Sourced<String>>,
@@ -51,7 +52,7 @@ pub struct Facts {
 }
 
 /// The CPUs of a host.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Cpus {
     /// CPUs that the kernel knows of.
     pub present: Option<Sourced<Vec<usize>>>,
@@ -74,7 +75,7 @@ pub struct Cpus {
 }
 
 /// The memory of a host, in bytes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Memory {
     /// All that the kernel manages.
     pub total: Option<Sourced<u64>>,
@@ -89,7 +90,7 @@ pub struct Memory {
 }
 
 /// A mounted file system.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Disk {
     /// Where it is mounted.
     pub mount: String,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::statvfs;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::cgroup;
@@ -20,7 +21,7 @@ const DISK_PATIENCE: Duration = Duration::from_secs(2);
 const PLAUSIBLE: std::ops::Range<f64> = -40.0..150.0;
 
 /// A figure read just now.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Reading {
     /// The figure.
     pub value: f64,

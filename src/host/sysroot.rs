@@ -12,6 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::disk;
@@ -23,7 +24,7 @@ const READ_LIMIT: u64 = 16 << 20;
 const LINK_LIMIT: usize = 40;
 
 /// A figure and the file, or files, it was read from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sourced<T> {
     /// The figure.
     pub value: T,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::cpu_list;
@@ -12,7 +13,7 @@ use super::cpuinfo::CpuInfo;
 use super::sysroot::{Gather, Sourced};
 
 /// How the online CPUs are arranged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Topology {
     /// Packages, as the firmware numbers them.
     pub sockets: usize,

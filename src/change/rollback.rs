@@ -1,0 +1,258 @@
+//! Taking a whole run back from its journal, after a kill at any instant or later on demand.
+//!
+//! In reverse order, verified, and idempotent: what was done is recorded, and what was done without being
+//! recorded is found done. Only what is still ours is taken back; what another boot took back is moot. Which
+//! run is to be taken back, and when, is not known here.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::apply::Reverted;
+use super::journal::{self, Entry, Integrity, Journal, JournalError, Record, State, Writer};
+use super::setting_file::SettingFiles;
+use super::take_back::{Foreign, TakenBack, Taker};
+use crate::disk::{self, DiskError};
+use crate::host::{Sysroot, facts};
+
+/// How a rollback is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Options {
+    /// Whether values that somebody else has set since are overwritten too.
+    pub force: bool,
+}
+
+/// What a rollback did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RollbackReport {
+    /// The run.
+    pub run: String,
+    /// The changes that were looked at, the latest first, with what became of each.
+    pub changes: Vec<Reverted>,
+    /// What else a person should know, such as damage of the journal.
+    pub notes: Vec<String>,
+}
+
+impl RollbackReport {
+    /// True when nothing of the run is left to be taken back by another try.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        !self.changes.iter().any(|change| matches!(change.result, TakenBack::Failed { .. }))
+    }
+}
+
+/// A rollback that could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum RollbackError {
+    /// The journal can't be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// What was done could not be recorded; it was done nevertheless.
+    #[error("could not record the rollback of run {run}, of which {done} changes were looked at")]
+    Record {
+        /// The run.
+        run: String,
+        /// How many changes were looked at.
+        done: usize,
+        /// What the disk said.
+        #[source]
+        source: DiskError,
+    },
+}
+
+/// How a run left its journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum JournalState {
+    /// The run was killed, or something could not be taken back: a rollback is due.
+    Unfinished,
+    /// The run ended well, and some of its changes are in place.
+    Kept,
+    /// Nothing of the run is in place.
+    RolledBack,
+    /// Nobody knows.
+    Unreadable {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A journal in a list of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalSummary {
+    /// The run: the name of the file.
+    pub run: String,
+    /// The journal.
+    pub path: PathBuf,
+    /// How the run left it.
+    pub state: JournalState,
+    /// How many changes it has.
+    pub changes: usize,
+    /// The boot of the host in which they were made.
+    pub boot_id: Option<String>,
+    /// When the first of them was made.
+    pub at: Option<Timestamp>,
+}
+
+/// All journals in a folder, the newest first; none when there is no folder.
+///
+/// # Errors
+/// When the folder can't be read.
+pub fn list(journal_dir: &Path) -> Result<Vec<JournalSummary>, DiskError> {
+    let names = disk::list(journal_dir)?;
+    let mut found: Vec<JournalSummary> = names
+        .iter()
+        .filter_map(|name| Some((name.strip_suffix(".jsonl")?, journal_dir.join(name))))
+        .map(|(run, path)| summary(run, path))
+        .collect();
+    found.sort_by(|a, b| (b.at, &b.run).cmp(&(a.at, &a.run)));
+    Ok(found)
+}
+
+fn summary(run: &str, path: PathBuf) -> JournalSummary {
+    let run = run.to_owned();
+    match journal::read(&path) {
+        Err(error) => {
+            let state = JournalState::Unreadable { reason: error.to_string() };
+            JournalSummary { run, path, state, changes: 0, boot_id: None, at: None }
+        }
+        Ok(journal) => JournalSummary {
+            run,
+            path,
+            state: if !journal.closed {
+                JournalState::Unfinished
+            } else if journal.entries.iter().any(Entry::is_open) {
+                JournalState::Kept
+            } else {
+                JournalState::RolledBack
+            },
+            changes: journal.entries.len(),
+            at: journal.opened.as_ref().map(|opened| opened.at),
+            boot_id: journal.opened.and_then(|opened| opened.boot_id),
+        },
+    }
+}
+
+/// Takes the run of the journal at `path` back on the host below `root`.
+///
+/// # Errors
+/// When the journal can't be used, or what was done can't be recorded.
+pub fn rollback(
+    root: &Sysroot,
+    path: &Path,
+    options: Options,
+) -> Result<RollbackReport, RollbackError> {
+    let journal = journal::read(path)?;
+    let run = match &journal.opened {
+        Some(opened) => opened.run.clone(),
+        None => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+    };
+    let mut report = RollbackReport { run, changes: Vec::new(), notes: Vec::new() };
+    let record = |source, done: usize, run: &str| RollbackError::Record {
+        run: run.to_owned(),
+        done,
+        source,
+    };
+    if journal.opened.is_none() && journal.integrity != (Integrity::Corrupt { line: 1 }) {
+        report
+            .notes
+            .push("the journal was torn before its first record: nothing was changed".to_owned());
+        disk::remove(path).map_err(|source| record(source, 0, &report.run))?;
+        return Ok(report);
+    }
+    let host = SettingFiles(root.clone());
+    let plan = Plan::of(&journal, facts::boot(root).as_deref(), options);
+    if plan.entries.is_empty() && journal.closed && journal.integrity == Integrity::Whole {
+        return Ok(report);
+    }
+    if plan.rebooted {
+        report
+            .notes
+            .push("the host was booted since: what is not kept on a disk is moot".to_owned());
+    }
+    let done = match journal.integrity {
+        Integrity::Corrupt { line } => {
+            report.notes.push(format!(
+                "line {line} of {} is damaged: changes after it are not known",
+                path.display()
+            ));
+            let mut taker = plan.taker(&host);
+            report.changes.extend(plan.entries.iter().map(|entry| {
+                let result = taker.take_back(entry);
+                Reverted { change: entry.change.clone(), result }
+            }));
+            set_aside(path, &mut report)
+        }
+        Integrity::Whole | Integrity::TornEnd => recorded(path, &plan, &host, &mut report),
+    };
+    done.map_err(|source| record(source, report.changes.len(), &report.run))?;
+    Ok(report)
+}
+
+/// What is to be looked at, the latest first.
+struct Plan<'a> {
+    entries: Vec<&'a Entry>,
+    rebooted: bool,
+    foreign: Foreign,
+}
+
+impl<'a> Plan<'a> {
+    fn of(journal: &'a Journal, boot: Option<&str>, options: Options) -> Self {
+        let then = journal.opened.as_ref().and_then(|opened| opened.boot_id.as_deref());
+        let wanted = |entry: &Entry| {
+            entry.is_open() || (options.force && matches!(entry.state, State::Left { .. }))
+        };
+        Self {
+            entries: journal.entries.iter().rev().filter(|entry| wanted(entry)).collect(),
+            rebooted: matches!((then, boot), (Some(then), Some(now)) if then != now),
+            foreign: if options.force { Foreign::Overwrite } else { Foreign::Leave },
+        }
+    }
+
+    fn taker<'h>(&self, host: &'h SettingFiles) -> Taker<'h> {
+        Taker::new(host, self.rebooted, self.foreign)
+    }
+}
+
+/// Takes back with a record of each; closes the journal when nothing is left to do.
+fn recorded(
+    path: &Path,
+    plan: &Plan<'_>,
+    host: &SettingFiles,
+    report: &mut RollbackReport,
+) -> Result<(), DiskError> {
+    let mut writer = Writer::open(path)?;
+    writer.append(&[Record::Resumed {}])?;
+    let mut taker = plan.taker(host);
+    // A disk that is full must not stop the host from being restored.
+    let mut trouble = None;
+    for entry in &plan.entries {
+        let result = taker.take_back(entry);
+        if let (Some(record), None) = (result.record(entry.n), &trouble) {
+            trouble = writer.append(&[record]).err();
+        }
+        report.changes.push(Reverted { change: entry.change.clone(), result });
+    }
+    if let Some(error) = trouble {
+        return Err(error);
+    }
+    if report.is_complete() {
+        writer.append(&[Record::Closed {}])?;
+    }
+    writer.sync()
+}
+
+/// A damaged journal that was worked off is renamed, so that no later rollback takes it for a new one.
+fn set_aside(path: &Path, report: &mut RollbackReport) -> Result<(), DiskError> {
+    if !report.is_complete() {
+        return Ok(());
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(".corrupt");
+    let aside = PathBuf::from(name);
+    disk::rename(path, &aside)?;
+    report.notes.push(format!("the damaged journal is now {}", aside.display()));
+    Ok(())
+}

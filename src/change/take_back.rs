@@ -1,0 +1,230 @@
+//! Taking one change back: only what is still ours, verified by reading back.
+//!
+//! The decision is a pure function of the change, its state and the value found; a second call finds the
+//! former value in place and does nothing. Both the end of a phase and a rollback after a kill go this way.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::journal::{Entry, Record, State};
+use super::model::{Change, Target};
+use super::setting_file::Host;
+use crate::host::setting::{Observed, same};
+
+/// What became of a change that was to be taken back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "taken_back", rename_all = "snake_case")]
+pub enum TakenBack {
+    /// The former value was written, and read back.
+    Restored {
+        /// What was read back.
+        read_back: String,
+    },
+    /// The former value was already there.
+    AlreadyBack {
+        /// What was found.
+        found: String,
+    },
+    /// Somebody else has set another value since; it was left alone.
+    Left {
+        /// What was found.
+        found: String,
+    },
+    /// The host was booted since, which took it back.
+    Moot,
+    /// It could not be taken back; the journal stays unfinished.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl TakenBack {
+    /// The record of it; nothing for a failure, so that the next rollback tries again.
+    pub(super) fn record(&self, n: u64) -> Option<Record> {
+        match self.clone() {
+            Self::Restored { read_back } | Self::AlreadyBack { found: read_back } => {
+                Some(Record::Reverted { n, read_back })
+            }
+            Self::Left { found } => Some(Record::Left { n, found }),
+            Self::Moot => Some(Record::Moot { n }),
+            Self::Failed { .. } => None,
+        }
+    }
+
+    /// The state that it leaves the change in; nothing for a failure.
+    pub(super) fn state(&self) -> Option<State> {
+        match self.clone() {
+            Self::Restored { read_back } | Self::AlreadyBack { found: read_back } => {
+                Some(State::Reverted { read_back })
+            }
+            Self::Left { found } => Some(State::Left { found }),
+            Self::Moot => Some(State::Moot),
+            Self::Failed { .. } => None,
+        }
+    }
+}
+
+/// What to do about values that are not ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Foreign {
+    Leave,
+    Overwrite,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Nothing,
+    Write,
+    Leave,
+}
+
+fn step(entry: &Entry, current: &str, foreign: Foreign) -> Step {
+    let change = &entry.change;
+    if same(current, &change.from) {
+        return Step::Nothing;
+    }
+    let ours = match &entry.state {
+        State::Applied { read_back } | State::Kept { read_back } => {
+            // A kernel may settle on the wanted value only after it was read back.
+            same(current, read_back) || same(current, &change.to)
+        }
+        State::Intended => same(current, &change.to),
+        State::Failed { .. } | State::Reverted { .. } | State::Left { .. } | State::Moot => false,
+    };
+    if ours || foreign == Foreign::Overwrite { Step::Write } else { Step::Leave }
+}
+
+/// Takes changes back on a host, the latest first.
+pub(super) struct Taker<'a> {
+    host: &'a dyn Host,
+    /// Whether the host was booted since the changes were made.
+    rebooted: bool,
+    foreign: Foreign,
+    /// Targets of changes that could not be taken back. What lies below such a change is not on the host
+    /// now, and must not be mistaken for somebody else's value.
+    blocked: BTreeSet<Target>,
+}
+
+impl<'a> Taker<'a> {
+    pub(super) fn new(host: &'a dyn Host, rebooted: bool, foreign: Foreign) -> Self {
+        Self { host, rebooted, foreign, blocked: BTreeSet::new() }
+    }
+
+    /// Takes one change back; the next one is to be earlier.
+    pub(super) fn take_back(&mut self, entry: &Entry) -> TakenBack {
+        let target = &entry.change.target;
+        if self.rebooted && target.volatile() {
+            return TakenBack::Moot;
+        }
+        if self.blocked.contains(target) {
+            let reason = format!("a later change of {} could not be taken back", target.path());
+            return TakenBack::Failed { reason };
+        }
+        self.restore(entry).unwrap_or_else(|reason| {
+            self.blocked.insert(target.clone());
+            TakenBack::Failed { reason }
+        })
+    }
+
+    fn restore(&self, entry: &Entry) -> Result<TakenBack, String> {
+        let Change { target, from, .. } = &entry.change;
+        if let Some(reason) = target.forbidden() {
+            return Err(reason);
+        }
+        let path = target.path();
+        let found = match self.host.observe(path) {
+            Observed::Value(found) => found,
+            // A device that is gone took its settings with it.
+            Observed::Absent(found) => return Ok(TakenBack::Left { found }),
+            Observed::Unreadable(reason) => return Err(reason),
+        };
+        match step(entry, &found, self.foreign) {
+            Step::Nothing => return Ok(TakenBack::AlreadyBack { found }),
+            Step::Leave => return Ok(TakenBack::Left { found }),
+            Step::Write => {}
+        }
+        self.host.write(path, from).map_err(|error| error.to_string())?;
+        match self.host.observe(path) {
+            Observed::Value(read_back) if same(&read_back, from) => {
+                Ok(TakenBack::Restored { read_back })
+            }
+            Observed::Value(other) => {
+                Err(format!("{path} reads `{other}` after `{from}` was written"))
+            }
+            Observed::Absent(reason) | Observed::Unreadable(reason) => Err(reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::setting_file::WriteError;
+    use super::*;
+
+    fn entry(state: State) -> Entry {
+        let change = Change {
+            phase: "p".to_owned(),
+            target: Target::setting("/sys/x"),
+            from: "[a] b c".to_owned(),
+            to: "b".to_owned(),
+        };
+        Entry { n: 0, change, state }
+    }
+
+    #[test]
+    fn only_what_is_still_ours_is_written() {
+        let applied = || State::Applied { read_back: "clamped".to_owned() };
+        let kept = || State::Kept { read_back: "clamped".to_owned() };
+        for (state, current, expected) in [
+            (State::Intended, "a", Step::Nothing),
+            (State::Intended, "a [b] c", Step::Write),
+            (State::Intended, "c", Step::Leave),
+            (applied(), "a\n", Step::Nothing),
+            (applied(), "clamped", Step::Write),
+            (applied(), "b", Step::Write),
+            (applied(), "c", Step::Leave),
+            (kept(), "clamped", Step::Write),
+            (kept(), "c", Step::Leave),
+            (State::Left { found: "c".to_owned() }, "b", Step::Leave),
+        ] {
+            let entry = entry(state);
+            assert_eq!(step(&entry, current, Foreign::Leave), expected, "{entry:?} {current}");
+        }
+        assert_eq!(step(&entry(applied()), "c", Foreign::Overwrite), Step::Write);
+        assert_eq!(step(&entry(applied()), "a", Foreign::Overwrite), Step::Nothing);
+    }
+
+    /// A setting that takes no value any more.
+    struct Stubborn;
+
+    impl Host for Stubborn {
+        fn observe(&self, _: &str) -> Observed {
+            Observed::Value("c".to_owned())
+        }
+
+        fn write(&self, path: &str, value: &str) -> Result<(), WriteError> {
+            Err(WriteError::Refused {
+                path: path.to_owned(),
+                value: value.to_owned(),
+                reason: "busy".to_owned(),
+                source: std::io::Error::other("busy"),
+            })
+        }
+    }
+
+    #[test]
+    fn what_lies_below_a_change_that_stays_is_not_taken_for_another_ones_value() {
+        let first = entry(State::Applied { read_back: "b".to_owned() });
+        let mut second = entry(State::Applied { read_back: "c".to_owned() });
+        second.change.from = "b".to_owned();
+        second.change.to = "c".to_owned();
+        let mut taker = Taker::new(&Stubborn, false, Foreign::Leave);
+        for (entry, word) in [(second, "busy"), (first, "a later change of /sys/x")] {
+            let TakenBack::Failed { reason } = taker.take_back(&entry) else { panic!("{entry:?}") };
+            assert!(reason.contains(word), "{reason}");
+        }
+    }
+}
