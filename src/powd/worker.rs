@@ -116,8 +116,8 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Checks and records `proofs`, and answers a verdict for each in their order. Once admitted they are checked
-    /// and recorded even if the returned future is dropped.
+    /// Checks and records `proofs`, and answers a verdict for each in their order. When the returned future is dropped
+    /// before its batch is being written, none of them is recorded.
     ///
     /// # Errors
     /// When there is no room for all of them, or the ledger did not take them; none is then accepted.
