@@ -1,7 +1,7 @@
 //! The threads that check proofs, and the bounded queue in front of them.
 //!
 //! A request is one job, whatever number of proofs it holds. From its admission to its answer it takes up room
-//! for each of its proofs, wherever it stands: in the queue, on a thread, or with the writers of [`batch`]. When
+//! for each of its proofs, wherever it stands: in the queue, on a thread, or with the writers of [`batch`](super::batch). When
 //! there is no room it is refused at once, so memory is bounded by one number. Knows nothing of HTTP.
 
 use std::collections::VecDeque;
