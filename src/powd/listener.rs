@@ -1,7 +1,7 @@
 //! Accepts connections, speaks HTTP/1.1 on each, and lets them go gently.
 //!
-//! At most [`MAX_CONNECTIONS`] are open; more wait in the kernel's queue. A client that does not send a request's head
-//! within [`HEAD_LIMIT`] is disconnected, an idle one too. On the stop no connection is accepted any more, idle
+//! At most 1024 are open; more wait in the kernel's queue. A client that does not send a request's head
+//! within 30 s is disconnected, an idle one too. On the stop no connection is accepted any more, idle
 //! ones are closed, and a request whose head has been read is answered. Does not know what is served.
 
 use std::sync::Arc;

@@ -281,6 +281,23 @@ async fn the_same_holds_on_postgresql() {
     of_many_who_submit_the_same_one_is_accepted(config.clone()).await;
     ledger(&config).await.drop_table().await.unwrap();
     a_stop_under_load_loses_nothing_acknowledged(on("stop")).await;
+
+    let and = if cluster.url().expose().contains('?') { '&' } else { '?' };
+    for (setting, is_taken) in [("off", false), ("on", true)] {
+        let url = format!("{}{and}options[synchronous_commit]={setting}", cluster.url().expose());
+        let url: DatabaseUrl = url.parse().unwrap();
+        let opened = Ledger::open(&url, PoolSize::exactly(1), on("durable").ledger).await;
+        match opened {
+            Ok(ledger) => {
+                assert!(is_taken, "{setting}");
+                ledger.drop_table().await.unwrap();
+            }
+            Err(error) => assert!(
+                !is_taken && error.to_string().contains(&format!("{and}options")[1..]),
+                "{error}"
+            ),
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,7 @@
 //! The threads that check proofs, and the bounded queue in front of them.
 //!
 //! A request is one job, whatever number of proofs it holds. From its admission to its answer it takes up room
-//! for each of its proofs, wherever it stands: in the queue, on a thread, or with the writers of [`batch`]. When
+//! for each of its proofs, wherever it stands: in the queue, on a thread, or with the writers of [`batch`](super::batch). When
 //! there is no room it is refused at once, so memory is bounded by one number. Knows nothing of HTTP.
 
 use std::collections::VecDeque;
@@ -116,8 +116,8 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Checks and records `proofs`, and answers a verdict for each in their order. Once admitted they are checked
-    /// and recorded even if the returned future is dropped.
+    /// Checks and records `proofs`, and answers a verdict for each in their order. When the returned future is dropped
+    /// before its batch is being written, none of them is recorded.
     ///
     /// # Errors
     /// When there is no room for all of them, or the ledger did not take them; none is then accepted.
