@@ -1,3 +1,5 @@
 //! The `trueup` program; everything is in the library.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    trueup::cli::main()
+}

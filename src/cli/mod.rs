@@ -1,1 +1,48 @@
-//! (to come)
+//! The command line: what can be asked, and the composition of everything that answers.
+//!
+//! `args` is what was typed, `wire` puts the modules together, each subcommand has a file, and `exit` is
+//! where errors become text and exit codes.
+
+mod args;
+mod cache;
+mod exit;
+mod host;
+mod load;
+mod pipelines;
+mod powd;
+mod report;
+mod rollback;
+mod run;
+mod terminal;
+mod wire;
+
+pub use exit::ExitCode;
+
+use clap::Parser;
+
+/// Runs the program with the arguments of the process; answers its exit code.
+#[must_use]
+pub fn main() -> std::process::ExitCode {
+    let arguments = match args::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return exit::usage(&error),
+    };
+    exit::finish(dispatch(arguments))
+}
+
+fn dispatch(arguments: args::Arguments) -> Result<ExitCode, exit::Failure> {
+    use args::Subcommand::{Cache, Check, Graph, Host, Load, Plan, Powd, Report, Rollback, Run};
+    terminal::start_log(arguments.verbose)?;
+    match arguments.command {
+        Run(options) => run::run(&options),
+        Plan(options) => run::plan(&options),
+        Check(options) => pipelines::check(&options),
+        Graph(options) => pipelines::graph(&options),
+        Host(options) => host::host(&options),
+        Cache(options) => cache::cache(&options),
+        Report(options) => report::report(&options),
+        Rollback(options) => rollback::rollback(&options),
+        Powd(options) => powd::powd(&options),
+        Load(options) => load::load(&options),
+    }
+}

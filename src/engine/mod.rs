@@ -1,1 +1,27 @@
-//! (to come)
+//! Runs a plan.
+//!
+//! [`run`] is the whole of it: lock, recover what an earlier run left half done, execute, stop services,
+//! close the journal. Inside, the dispatcher orders everything and is synchronous: an input goes in,
+//! events and actions come out, so it is tested without a runtime. The executor owns the tasks, and a unit
+//! takes one phase through its four stages. The engine knows no kind of phase and no reader of events.
+//!
+//! ```text
+//!                 begin, ended, signal, stop          start(phase), done
+//!   executor  ------------------------------> dispatcher ----------> executor --> unit (per attempt)
+//!      ^                                          |                                  |
+//!      |                                          v records                          |
+//!      +--------- measurements, trials, stages, outcome <----------------------------+
+//! ```
+
+mod dispatcher;
+mod executor;
+mod preview;
+mod recover;
+mod run;
+mod stages;
+mod unit;
+
+pub use dispatcher::{Action, Dispatcher, Input};
+pub use preview::{Foreseen, Forethought, Preview, preview};
+pub use run::{RunEnd, RunError, RunOptions, run};
+pub use stages::{Memory, TTL};

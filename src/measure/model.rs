@@ -3,13 +3,14 @@
 //! Every decision carries measurements, so this form is kept in reports and in the store. Does not know
 //! how a value was obtained.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::statistic;
 
 /// One measured quantity.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Measurement {
     /// What was measured, such as `service_throughput`.
     pub name: String,

@@ -1,1 +1,21 @@
-//! (to come)
+//! Phases: what each kind does in its four stages.
+//!
+//! [`contract`](self) is all that a kind and the engine know of each other. A kind knows the contract and the
+//! islands, never the engine, the plan or another kind. See "A phase has four stages" in docs/design.md.
+
+mod context;
+mod contract;
+pub mod kind;
+mod registry;
+mod scratch;
+mod service;
+mod verification_load;
+
+pub use context::{Context, RunContext};
+pub use contract::{
+    AnyKind, AnyPhase, Applicability, BoxFuture, Claim, Dependencies, Kind, PhaseError, WithError,
+};
+pub use registry::{Registry, standard};
+pub use scratch::Scratch;
+pub use service::{Parameters, Ready, Service, Services};
+pub use verification_load::{LoadError, LoadShape, VerificationLoad, capacity, setting};

@@ -1,1 +1,109 @@
-//! (to come)
+//! A pipeline bound to kinds and host: what will run, after what, claiming what. Synchronous and pure.
+//!
+//! [`bind`] answers a [`Plan`] in which every name is known, every `with` that can be is checked by its
+//! kind, and no two phases claim one setting; or everything that is wrong, at once. Runs nothing.
+
+mod bind;
+mod select;
+mod text;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+pub use bind::{Binding, bind};
+pub use select::Selection;
+pub use text::graph_text;
+
+use crate::diagnostic::Diagnostic;
+use crate::event::{PhaseName, PhaseSummary, PipelineSummary};
+use crate::phase::AnyKind;
+use crate::pipeline::{PhaseSpec, Pipeline, Scope, render};
+
+/// What will run.
+pub struct Plan {
+    /// As it was read.
+    pub pipeline: Pipeline,
+    /// One for each phase of the pipeline, in its order.
+    pub phases: Vec<PlannedPhase>,
+    /// What expressions can see before any phase has ended.
+    pub scope: Scope,
+    /// Positions of the phases, each after those it needs.
+    pub order: Vec<usize>,
+}
+
+/// A phase with its kind and its neighbours.
+pub struct PlannedPhase {
+    /// The code behind `uses`.
+    pub kind: Arc<dyn AnyKind>,
+    /// Positions of what must have ended well first: named in `needs`, or used in an expression.
+    pub needs: Vec<usize>,
+    /// Positions of what waits for it.
+    pub dependents: Vec<usize>,
+    /// False when it was left out on the command line.
+    pub selected: bool,
+}
+
+impl Plan {
+    /// The phase at a position, as it was read.
+    #[must_use]
+    pub fn spec(&self, position: usize) -> &PhaseSpec {
+        &self.pipeline.phases[position]
+    }
+
+    /// The name of the phase at a position.
+    #[must_use]
+    pub fn name(&self, position: usize) -> &PhaseName {
+        &self.pipeline.phases[position].name.value
+    }
+
+    /// The phases that one needs, all the way up, nearest first.
+    #[must_use]
+    pub fn upstream(&self, position: usize) -> Vec<usize> {
+        let mut found: Vec<usize> = Vec::new();
+        let mut queue =
+            std::collections::VecDeque::from_iter(self.phases[position].needs.iter().copied());
+        while let Some(at) = queue.pop_front() {
+            if !found.contains(&at) {
+                found.push(at);
+                queue.extend(self.phases[at].needs.iter().copied());
+            }
+        }
+        found
+    }
+
+    /// `with` of a phase, with every expression evaluated in `scope`.
+    ///
+    /// # Errors
+    /// Every expression that can't be evaluated.
+    pub fn render_with(&self, position: usize, scope: &Scope) -> Result<Value, Vec<Diagnostic>> {
+        render(&self.spec(position).with, scope, &self.pipeline.source)
+    }
+
+    /// The pipeline for reports.
+    #[must_use]
+    pub fn summary(&self) -> PipelineSummary {
+        PipelineSummary {
+            name: self.pipeline.name.clone(),
+            file: self.pipeline.path.display().to_string(),
+            digest: blake3::hash(self.pipeline.source.text.as_bytes()).to_hex().to_string(),
+        }
+    }
+
+    /// The phases for reports, in the order of the file.
+    #[must_use]
+    pub fn phase_summaries(&self) -> Vec<PhaseSummary> {
+        (0..self.phases.len())
+            .map(|position| PhaseSummary {
+                name: self.name(position).clone(),
+                uses: self.spec(position).uses.value.clone(),
+                needs: self.phases[position]
+                    .needs
+                    .iter()
+                    .map(|need| self.name(*need).clone())
+                    .collect(),
+                optional: self.spec(position).optional,
+            })
+            .collect()
+    }
+}

@@ -218,6 +218,15 @@ impl PowdClient {
         Ok((status.as_u16(), body))
     }
 
+    /// Posts a JSON body to a path: the status and body of the answer, whatever they are.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn post(&mut self, path: &str, body: Bytes) -> Result<(u16, Bytes), ClientError> {
+        let (status, body) = self.send(Method::POST, path, body).await?;
+        Ok((status.as_u16(), body))
+    }
+
     async fn send(
         &mut self,
         method: Method,

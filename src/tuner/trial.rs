@@ -12,13 +12,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::pin::Pin;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::objective::{Evaluation, Objective};
 use super::space::Point;
 
 /// Why a point was measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// It is what was in force before the search: trial 0.
@@ -30,7 +31,7 @@ pub enum Role {
 }
 
 /// How a trial ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum TrialOutcome {
     /// With a value, all constraints met.
@@ -77,13 +78,14 @@ impl TrialOutcome {
 }
 
 /// One measured evaluation of a point.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Trial {
     /// Its number in the search, from 0.
     pub number: u32,
     /// Why it was made.
     pub role: Role,
     /// The parameters.
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub point: Point,
     /// How long it took.
     pub seconds: f64,

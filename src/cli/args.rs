@@ -1,0 +1,369 @@
+//! What can be typed. This definition is also the help and the manual.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, ValueEnum, builder::styling};
+
+use crate::database::DatabaseUrl;
+use crate::unit::{Bytes, Span};
+
+const STYLES: styling::Styles = styling::Styles::styled()
+    .header(styling::AnsiColor::Green.on_default().bold())
+    .usage(styling::AnsiColor::Green.on_default().bold())
+    .literal(styling::AnsiColor::Cyan.on_default())
+    .placeholder(styling::AnsiColor::Cyan.on_default());
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    SUCCESS
+  1    FAILED: a phase ended badly, or the command could not do its work
+  2    wrong usage, or a pipeline that is not valid; nothing was tried
+  3    PARTIAL_SUCCESS: only what is marked optional ended badly
+  4    another run holds the lock
+  5    there are changes to make (plan --detailed-exitcode)
+  130  cancelled by SIGINT, after taking back what was half done
+  143  cancelled by SIGTERM, after taking back what was half done
+
+Files (below --results, `results` by default):
+  latest.json                 report of the last run
+  runs/<id>/report.json       report of a run
+  runs/<id>/events.jsonl      all that happened in it
+  journal/<id>.jsonl          what it changed on the host, for `trueup rollback`
+  trueup.db                   trials, and the embedded default database
+
+Example:
+  trueup plan                       # what would be done, touching nothing
+  trueup run                        # do it, measure it, keep what holds
+  trueup rollback                   # take it all back";
+
+/// Brings a Linux host and the database-backed service on it to their tuned state, and proves it.
+///
+/// trueup runs a pipeline of phases. Each phase observes the host, decides by measuring, applies through a journal
+/// and verifies. Decisions are remembered for 24 hours; every change of the host can be taken back.
+#[derive(Debug, Parser)]
+#[command(name = "trueup", version, styles = STYLES, after_long_help = EXIT_CODES, max_term_width = 100)]
+pub(super) struct Arguments {
+    /// Say more on standard error; twice for still more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(super) verbose: u8,
+
+    #[command(subcommand)]
+    pub(super) command: Subcommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Subcommand {
+    /// Run a pipeline: observe, decide, apply, verify.
+    Run(RunArgs),
+    /// Show what a run would do, and touch nothing.
+    Plan(PlanArgs),
+    /// Check a pipeline, and tell everything that is wrong with it.
+    Check(CheckArgs),
+    /// Show the phases of a pipeline and what each needs.
+    Graph(PipelineArgs),
+    /// Show the facts of this host, each with the file it was read from.
+    Host(HostArgs),
+    /// List or forget remembered decisions.
+    Cache(CacheArgs),
+    /// Show reports of earlier runs.
+    Report(ReportArgs),
+    /// Take back what runs have changed on the host.
+    Rollback(RollbackArgs),
+    /// Serve proof-of-work verification over HTTP.
+    Powd(PowdArgs),
+    /// Load a verification service and measure it.
+    Load(LoadArgs),
+}
+
+/// A pipeline and what it is bound to.
+#[derive(Debug, Args)]
+pub(super) struct PipelineArgs {
+    /// The pipeline's file.
+    #[arg(default_value = "pipelines/optimize.yaml")]
+    pub(super) pipeline: PathBuf,
+
+    /// Only these phases, and all that they need. May be given more than once.
+    #[arg(long, value_name = "PHASE", value_delimiter = ',')]
+    pub(super) only: Vec<String>,
+
+    /// Not these phases. May be given more than once.
+    #[arg(long, value_name = "PHASE", value_delimiter = ',')]
+    pub(super) skip: Vec<String>,
+
+    /// Set a variable of the pipeline. May be given more than once.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = name_value)]
+    pub(super) set: Vec<(String, String)>,
+
+    /// Prefix of all host paths: read and change a tree instead of this machine.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(super) sysroot: PathBuf,
+}
+
+/// Where state is kept.
+#[derive(Debug, Args)]
+pub(super) struct StateArgs {
+    /// Where reports, journals and the embedded database are kept.
+    #[arg(long, value_name = "DIR", default_value = "results", env = "TRUEUP_RESULTS")]
+    pub(super) results: PathBuf,
+
+    /// Where decisions are remembered.
+    #[arg(long, value_name = "DIR", default_value = "cache", env = "TRUEUP_CACHE")]
+    pub(super) cache_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub(super) pipeline: PipelineArgs,
+
+    #[command(flatten)]
+    pub(super) state: StateArgs,
+
+    /// Measure anew, and remember the new decisions.
+    #[arg(long, conflicts_with = "no_cache")]
+    pub(super) refresh: bool,
+
+    /// Neither use nor keep remembered decisions.
+    #[arg(long)]
+    pub(super) no_cache: bool,
+
+    /// Show what would be done and touch nothing, as `trueup plan` does.
+    #[arg(long)]
+    pub(super) dry_run: bool,
+
+    /// Most phases at a time.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) jobs: u16,
+
+    /// How to show what happens.
+    #[arg(long, value_enum, default_value_t = ProgressMode::Auto)]
+    pub(super) progress: ProgressMode,
+}
+
+/// How a run shows what happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ProgressMode {
+    /// Bars on a terminal, lines elsewhere.
+    Auto,
+    /// Bars.
+    Bar,
+    /// Lines.
+    Plain,
+    /// Every event as a JSON object on standard output.
+    Json,
+    /// Nothing; the exit code and the report tell.
+    None,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    #[command(flatten)]
+    pub(super) pipeline: PipelineArgs,
+
+    #[command(flatten)]
+    pub(super) state: StateArgs,
+
+    /// End with exit code 5 when there are changes to make.
+    #[arg(long)]
+    pub(super) detailed_exitcode: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    pub(super) pipeline: PipelineArgs,
+
+    /// List the kinds of phases instead.
+    #[arg(long)]
+    pub(super) kinds: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct HostArgs {
+    /// As JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// Read this tree instead of this machine.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(super) sysroot: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CacheArgs {
+    #[command(flatten)]
+    pub(super) state: StateArgs,
+
+    #[command(subcommand)]
+    pub(super) command: CacheCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum CacheCommand {
+    /// List remembered decisions.
+    Ls,
+    /// Forget decisions: all, or those of one kind of phase.
+    Clear {
+        /// The kind of phase.
+        kind: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    #[command(flatten)]
+    pub(super) state: StateArgs,
+
+    #[command(subcommand)]
+    pub(super) command: ReportCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum ReportCommand {
+    /// Show the report of a run; of the last one unless told.
+    Show {
+        /// The run.
+        run: Option<String>,
+        /// The whole report as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the runs.
+    List,
+    /// Print the JSON Schema of reports.
+    Schema,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RollbackArgs {
+    /// The run whose changes are taken back; all runs, newest first, unless told.
+    pub(super) run: Option<String>,
+
+    /// Take back values that somebody else has set since, too.
+    #[arg(long)]
+    pub(super) force: bool,
+
+    /// Print a shell script that takes the changes back, and touch nothing.
+    #[arg(long)]
+    pub(super) print: bool,
+
+    /// Prefix of all host paths.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(super) sysroot: PathBuf,
+
+    #[command(flatten)]
+    pub(super) state: StateArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PowdArgs {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8645")]
+    pub(super) listen: SocketAddr,
+
+    /// Listen elsewhere than on loopback, without encryption.
+    #[arg(long)]
+    pub(super) public: bool,
+
+    /// Where proofs are recorded: sqlite://PATH or postgres://USER@HOST/DATABASE.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TRUEUP_DATABASE_URL",
+        default_value = "sqlite://results/trueup.db",
+        hide_env_values = true
+    )]
+    pub(super) database: DatabaseUrl,
+
+    /// Table of the record; it is made when missing.
+    #[arg(long, value_name = "TABLE", default_value = "powd_proofs")]
+    pub(super) ledger: String,
+
+    /// Connections to the database.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(super) pool_size: u32,
+
+    /// Threads that verify; as many as usable CPUs unless told.
+    #[arg(long, value_name = "N")]
+    pub(super) threads: Option<usize>,
+
+    /// Most proofs in one transaction.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub(super) batch_size: usize,
+
+    /// Longest wait of a proof for others to share its transaction.
+    #[arg(long, value_name = "DURATION", default_value = "1ms")]
+    pub(super) linger: Span,
+
+    /// Most requests waiting to be verified; beyond it the answer is 429.
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub(super) queue: usize,
+
+    /// Leading zero bits that a challenge proof must have.
+    #[arg(long, value_name = "BITS", default_value_t = 16)]
+    pub(super) difficulty: u8,
+
+    /// CPUs to run on, such as 0,2-3.
+    #[arg(long, value_name = "LIST")]
+    pub(super) cpus: Option<String>,
+
+    /// Niceness to run at, from -20 to 19.
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(super) nice: Option<i32>,
+
+    /// Limit of open files.
+    #[arg(long, value_name = "N")]
+    pub(super) open_files: Option<u64>,
+
+    /// Stop when standard input ends: the process that holds it open has gone.
+    #[arg(long)]
+    pub(super) stop_with_stdin: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LoadArgs {
+    /// The service to load.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8645")]
+    pub(super) target: SocketAddr,
+
+    /// Clients, each with a connection of its own and one request at a time.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(super) clients: usize,
+
+    /// Proofs in one request.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) batch: usize,
+
+    /// Open loop: requests a second, whether or not answers come. Closed loop unless given.
+    #[arg(long, value_name = "PER_SECOND")]
+    pub(super) rate: Option<f64>,
+
+    /// How long to measure, after the warm-up.
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub(super) duration: Span,
+
+    /// Leading zero bits of the proofs; at least what the service asks for.
+    #[arg(long, value_name = "BITS", default_value_t = 16)]
+    pub(super) difficulty: u8,
+
+    /// As JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+fn name_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+    Ok((name.trim().to_owned(), value.to_owned()))
+}
+
+impl LoadArgs {
+    /// How long to measure.
+    pub(super) fn window(&self) -> Duration {
+        self.duration.0
+    }
+}
+
+/// Most memory that a report read back may take.
+pub(super) const REPORT_LIMIT: Bytes = Bytes(256 << 20);

@@ -1,0 +1,219 @@
+//! `trueup run` and `trueup plan`.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use super::args::{PlanArgs, ProgressMode, RunArgs, StateArgs};
+use super::exit::{self, ExitCode, Failure};
+use super::{terminal, wire};
+use crate::cache::CacheDirectory;
+use crate::clock::Clock;
+use crate::database::DatabaseUrl;
+use crate::diagnostic::Diagnostic;
+use crate::engine::{
+    Foreseen, Forethought, Memory, RunError, RunOptions, preview, run as run_plan,
+};
+use crate::event::{EventSink, ProgressBoard, RunId, read_log};
+use crate::host::Facts;
+use crate::phase::{RunContext, Services};
+use crate::report::file::JsonReport;
+use crate::report::live::{JsonLines, PlainLines, ProgressBars};
+use crate::report::{fold, summary};
+use crate::shutdown::Shutdown;
+use crate::store::TrialStore;
+use crate::tuner::trial::TrialLog;
+
+pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
+    let clock = Clock::system();
+    let memory = memory(options, &clock);
+    if options.dry_run {
+        return show_preview(&options.pipeline, &options.state, &memory, false);
+    }
+    let (plan, facts) = wire::plan(&options.pipeline)?;
+    let progress = ProgressBoard::default();
+    let mode = shown_as(options.progress);
+    let readers = readers(mode, &progress, options.state.results.clone())?;
+    let trials = trial_store(&options.state, &facts, &clock)?;
+    let sysroot = wire::sysroot(&options.pipeline.sysroot)?;
+    let program = program()?;
+    let ended = wire::runtime()?.block_on(async {
+        let shutdown = Shutdown::listen(exit::leave)?;
+        let run = run_plan(RunOptions {
+            plan,
+            results_dir: options.state.results.clone(),
+            memory,
+            sysroot,
+            facts,
+            clock,
+            program,
+            jobs: usize::from(options.jobs),
+            shutdown: shutdown.clone(),
+            readers,
+            progress,
+            trials,
+        });
+        Ok::<_, Failure>((run.await.map_err(refused)?, shutdown.signal()))
+    })?;
+    let (end, signal) = ended;
+    for problem in &end.problems {
+        let text = crate::diagnostic::render(
+            &[Diagnostic {
+                severity: crate::diagnostic::Severity::Warning,
+                ..Diagnostic::from_error("run::reader", problem)
+            }],
+            terminal::error_style(),
+        );
+        std::io::stderr().write_all(text.as_bytes())?;
+    }
+    if matches!(mode, ProgressMode::Bar | ProgressMode::Plain) {
+        let records = read_log(&end.folder.join("events.jsonl"))
+            .map_err(|error| Failure::because("run::record", &error))?;
+        let path = end.folder.join("report.json").display().to_string();
+        let text = summary(&fold(&records), &path, terminal::width());
+        let mut out = std::io::stdout().lock();
+        write!(out, "\n{text}")?;
+        out.flush()?;
+    }
+    Ok(ExitCode::of(end.status, signal))
+}
+
+pub(super) fn plan(options: &PlanArgs) -> Result<ExitCode, Failure> {
+    let memory = Memory::Use(CacheDirectory::new(options.state.cache_dir.clone(), Clock::system()));
+    show_preview(&options.pipeline, &options.state, &memory, options.detailed_exitcode)
+}
+
+fn memory(options: &RunArgs, clock: &Clock) -> Memory {
+    let cache = CacheDirectory::new(options.state.cache_dir.clone(), clock.clone());
+    if options.no_cache {
+        Memory::Off
+    } else if options.refresh {
+        Memory::Refresh(cache)
+    } else {
+        Memory::Use(cache)
+    }
+}
+
+fn refused(error: RunError) -> Failure {
+    match &error {
+        RunError::Locked { .. } => Failure::because("run::locked", &error)
+            .help(
+                "wait for it to end, or give this run other folders with --results and --cache-dir",
+            )
+            .exit(ExitCode::Locked),
+        _ => Failure::because("run::state", &error)
+            .help("is the folder of --results writable, and is there room?"),
+    }
+}
+
+/// Bars for a person at a terminal, lines for a log.
+fn shown_as(mode: ProgressMode) -> ProgressMode {
+    match mode {
+        ProgressMode::Auto if std::io::stderr().is_terminal() && terminal::error_style().color => {
+            ProgressMode::Bar
+        }
+        ProgressMode::Auto => ProgressMode::Plain,
+        other => other,
+    }
+}
+
+fn readers(
+    mode: ProgressMode,
+    progress: &ProgressBoard,
+    results: PathBuf,
+) -> Result<Vec<Box<dyn EventSink>>, Failure> {
+    let mut readers: Vec<Box<dyn EventSink>> = vec![Box::new(JsonReport::new(results))];
+    match mode {
+        ProgressMode::Bar => readers.push(Box::new(ProgressBars::start(progress.clone())?)),
+        ProgressMode::Json => readers.push(Box::new(JsonLines(std::io::stdout()))),
+        ProgressMode::Plain | ProgressMode::Auto => {
+            readers.push(Box::new(PlainLines(std::io::stdout())))
+        }
+        ProgressMode::None => {}
+    }
+    Ok(readers)
+}
+
+/// Trials are stored where the environment says, else in the embedded database of the results folder.
+fn trial_store(
+    state: &StateArgs,
+    facts: &Facts,
+    clock: &Clock,
+) -> Result<Arc<dyn TrialLog>, Failure> {
+    let url = std::env::var("TRUEUP_DATABASE_URL")
+        .unwrap_or_else(|_| format!("sqlite://{}", state.results.join("trueup.db").display()));
+    let url: DatabaseUrl = url
+        .parse()
+        .map_err(|error| Failure::because("run::store", &error).exit(ExitCode::Invalid))?;
+    let host =
+        facts.hostname.as_ref().map_or_else(|| "localhost".to_owned(), |name| name.value.clone());
+    Ok(Arc::new(TrialStore::new(url, host, clock.clone())))
+}
+
+fn program() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|error| Failure::because("run::program", &error))
+}
+
+fn show_preview(
+    pipeline: &super::args::PipelineArgs,
+    state: &StateArgs,
+    memory: &Memory,
+    detailed: bool,
+) -> Result<ExitCode, Failure> {
+    let (plan, facts) = wire::plan(pipeline)?;
+    let clock = Clock::system();
+    let context = Arc::new(RunContext {
+        run: RunId::new(clock.now(), std::process::id()),
+        sysroot: wire::sysroot(&pipeline.sysroot)?,
+        trials: trial_store(state, &facts, &clock)?,
+        clock,
+        facts,
+        program: program()?,
+        pipeline_dir: pipeline.pipeline.parent().map(PathBuf::from).unwrap_or_default(),
+        results_dir: state.results.clone(),
+        services: Services::default(),
+        progress: ProgressBoard::default(),
+        cancel: tokio_util::sync::CancellationToken::new(),
+        abandon: tokio_util::sync::CancellationToken::new(),
+        program_digest: OnceLock::new(),
+    });
+    let previews = wire::runtime()?.block_on(preview(&plan, memory, &context));
+    let mut out = std::io::stdout().lock();
+    let width = previews.iter().map(|one| one.phase.as_str().len()).max().unwrap_or(0);
+    let mut changes_to_make = 0;
+    for one in &previews {
+        let told = match &one.what {
+            Foreseen::Skipped(why) => format!("skipped: {why}"),
+            Foreseen::NotApplicable(why) => format!("not applicable: {why}"),
+            Foreseen::Fails(why) => format!("would fail: {why}"),
+            Foreseen::Runs { decision: Forethought::Known(told), .. } => {
+                format!("will run: {told}")
+            }
+            Foreseen::Runs { decision: Forethought::Cached { told, age_seconds }, .. } => {
+                let age =
+                    humantime::format_duration(std::time::Duration::from_secs(*age_seconds as u64));
+                format!("from the cache ({age} old): {told}")
+            }
+            Foreseen::Runs { decision: Forethought::ToBeMeasured(why), .. } => {
+                format!("to be measured: {why}")
+            }
+        };
+        writeln!(out, "{:width$}  {told}", one.phase)?;
+        if let Foreseen::Runs { changes, .. } = &one.what {
+            changes_to_make += changes.len();
+            for change in changes {
+                writeln!(
+                    out,
+                    "{:width$}    {}: {} -> {}",
+                    "",
+                    change.target.path(),
+                    change.from,
+                    change.to
+                )?;
+            }
+        }
+    }
+    let noun = if changes_to_make == 1 { "change" } else { "changes" };
+    writeln!(out, "\n{changes_to_make} {noun} of the host to make; nothing was touched")?;
+    Ok(if detailed && changes_to_make > 0 { ExitCode::Drift } else { ExitCode::Success })
+}

@@ -1,0 +1,47 @@
+//! What an earlier run left half done is taken back before anything else is done.
+
+use std::path::Path;
+
+use crate::change::{JournalState, Options, TakenBack, list, rollback};
+use crate::event::{Event, RecoveredRun};
+use crate::host::Sysroot;
+
+/// Takes back the changes of every run that was cut off, and tells of it.
+pub(super) fn recover(sysroot: &Sysroot, journal_dir: &Path) -> Vec<Event> {
+    let note = |text: String| Event::Noted { phase: None, text };
+    let journals = match list(journal_dir) {
+        Ok(journals) => journals,
+        Err(error) => {
+            return vec![note(format!("could not look for runs that were cut off: {error}"))];
+        }
+    };
+    journals
+        .into_iter()
+        .filter(|journal| journal.state == JournalState::Unfinished)
+        .map(|journal| match rollback(sysroot, &journal.path, Options { force: false }) {
+            Ok(report) => Event::Recovered(RecoveredRun {
+                cut_off: journal.run,
+                changes: report
+                    .changes
+                    .iter()
+                    .map(|one| (one.change.target.path().to_owned(), told(&one.result)))
+                    .collect(),
+            }),
+            Err(error) => {
+                note(format!("could not take back what run {} changed: {error}", journal.run))
+            }
+        })
+        .collect()
+}
+
+fn told(result: &TakenBack) -> String {
+    match result {
+        TakenBack::Restored { read_back } => format!("taken back to {read_back}"),
+        TakenBack::AlreadyBack { found } => format!("still at {found}"),
+        TakenBack::Left { found } => {
+            format!("left alone, somebody else has set it to {found} since")
+        }
+        TakenBack::Moot => "taken back by a reboot".to_owned(),
+        TakenBack::Failed { reason } => format!("could not be taken back: {reason}"),
+    }
+}

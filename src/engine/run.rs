@@ -1,0 +1,240 @@
+//! A whole run: lock, recover, record, execute, stop services, close the journal.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::executor::Executor;
+use super::recover::recover;
+use super::stages::Memory;
+use super::unit::UnitShared;
+use crate::change::{Applier, TakenBack};
+use crate::clock::Clock;
+use crate::disk::{self, DiskError, LockFile, Locked};
+use crate::event::{
+    Event, EventLog, EventSink, Fanout, LogError, OverallStatus, ProgressBoard, Record, RunId,
+    SCHEMA,
+};
+use crate::host::{Facts, Sysroot};
+use crate::phase::{RunContext, Services};
+use crate::plan::Plan;
+use crate::shutdown::Shutdown;
+use crate::tuner::trial::TrialLog;
+
+/// How long a service may take to stop at the end of a run.
+const STOPPING: Duration = Duration::from_secs(20);
+
+/// What a run is given.
+pub struct RunOptions {
+    /// What runs.
+    pub plan: Plan,
+    /// Where results are kept; `runs/<id>/`, `journal/` and `lock` are made below it.
+    pub results_dir: PathBuf,
+    /// How decisions are remembered.
+    pub memory: Memory,
+    /// Prefix of all host paths.
+    pub sysroot: Sysroot,
+    /// Facts of the host.
+    pub facts: Facts,
+    /// Time.
+    pub clock: Clock,
+    /// The `trueup` program.
+    pub program: PathBuf,
+    /// Most phases at a time.
+    pub jobs: usize,
+    /// The stop.
+    pub shutdown: Shutdown,
+    /// Readers of the events.
+    pub readers: Vec<Box<dyn EventSink>>,
+    /// Where progress is posted.
+    pub progress: ProgressBoard,
+    /// Where trials are stored.
+    pub trials: Arc<dyn TrialLog>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct RunEnd {
+    /// Which run.
+    pub run: RunId,
+    /// How.
+    pub status: OverallStatus,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// Readers of events that failed; the record itself is whole.
+    pub problems: Vec<crate::event::SinkError>,
+}
+
+/// Why a run could not be made, or not be recorded to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Another run is at work.
+    #[error("another run holds the lock {path}: {by}")]
+    Locked {
+        /// The lock.
+        path: String,
+        /// What the other wrote of itself.
+        by: String,
+    },
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The record.
+    #[error("the run was cancelled because it could not be recorded")]
+    Record(#[source] LogError),
+    /// The system.
+    #[error("could not start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Makes a run.
+///
+/// # Errors
+/// When it could not begin, or could not be recorded; a phase that fails is an outcome, not an error.
+pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
+    let RunOptions { plan, results_dir, clock, .. } = options;
+    let run = RunId::new(clock.now(), std::process::id());
+    let lock = take_lock(&results_dir, &run)?;
+    let folder = results_dir.join("runs").join(run.as_str());
+    disk::create_dir_all(&folder)?;
+    let log = EventLog::create(&folder.join("events.jsonl")).map_err(RunError::Record)?;
+    let fanout = Fanout::start(options.readers).map_err(RunError::Thread)?;
+    let mut recorder = Recorder::new(log, fanout, clock.clone());
+
+    let journal_dir = results_dir.join("journal");
+    recorder.record(Event::RunStarted {
+        run: run.clone(),
+        pipeline: plan.summary(),
+        phases: plan.phase_summaries(),
+        host: serde_json::to_value(&options.facts).unwrap_or(Value::Null),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    });
+    for event in recover(&options.sysroot, &journal_dir) {
+        recorder.record(event);
+    }
+    let applier = Applier::new(options.sysroot.clone(), &journal_dir, run.as_str(), clock.clone());
+    let context = Arc::new(RunContext {
+        run: run.clone(),
+        sysroot: options.sysroot,
+        clock: clock.clone(),
+        facts: options.facts,
+        program: options.program,
+        pipeline_dir: plan.pipeline.path.parent().unwrap_or(Path::new("")).to_owned(),
+        results_dir,
+        services: Services::default(),
+        trials: options.trials,
+        progress: options.progress,
+        cancel: options.shutdown.cancel.clone(),
+        abandon: options.shutdown.abandon.clone(),
+        program_digest: OnceLock::new(),
+    });
+    let executor = Executor {
+        plan: Arc::new(plan),
+        run: Arc::clone(&context),
+        shared: Arc::new(UnitShared { applier: applier.clone(), memory: options.memory }),
+        shutdown: options.shutdown.clone(),
+        jobs: options.jobs,
+    };
+    let status = executor.execute(&mut recorder).await;
+    stop_services(&context, &mut recorder).await;
+    close_journal(&applier, status, &mut recorder);
+    let signal = options.shutdown.signal().map(|signal| signal.as_str().to_owned());
+    let seconds = recorder.elapsed();
+    recorder.record(Event::RunEnded { status, seconds, signal });
+    drop(lock);
+    let problems = recorder.finish()?;
+    Ok(RunEnd { run, status, folder, problems })
+}
+
+fn take_lock(results_dir: &Path, run: &RunId) -> Result<LockFile, RunError> {
+    let path = results_dir.join("lock");
+    let note = format!("run {run}, process {}", std::process::id());
+    match LockFile::try_lock(&path, &note)? {
+        Locked::Ours(lock) => Ok(lock),
+        Locked::Held(by) => Err(RunError::Locked { path: path.display().to_string(), by }),
+    }
+}
+
+/// The services that phases started end with the run, the last one first.
+async fn stop_services(context: &RunContext, recorder: &mut Recorder) {
+    while let Some((phase, service)) = context.services.take_last() {
+        let told = tokio::select! {
+            stopped = tokio::time::timeout(STOPPING, service.stop()) => match stopped {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => format!("its service did not stop well: {}", error.told()),
+                Err(_) => format!("its service did not stop within {}", humantime::format_duration(STOPPING)),
+            },
+            () = context.abandon.cancelled() => "its service was not waited for".to_owned(),
+        };
+        recorder.record(Event::Noted { phase: Some(phase), text: told });
+    }
+}
+
+/// A run that was told to stop is itself half done: what it changed is taken back. Otherwise its changes are kept.
+fn close_journal(applier: &Applier, status: OverallStatus, recorder: &mut Recorder) {
+    if status == OverallStatus::Cancelled {
+        for one in applier.revert_all() {
+            if let TakenBack::Failed { reason } = &one.result {
+                let text =
+                    format!("{} could not be taken back: {reason}", one.change.target.path());
+                recorder.record(Event::Noted { phase: None, text });
+            }
+        }
+    }
+    if let Err(error) = applier.keep() {
+        recorder.record(Event::Noted { phase: None, text: error.to_string() });
+    }
+}
+
+/// Numbers events, writes the record, hands it on to the readers.
+pub(super) struct Recorder {
+    log: EventLog,
+    fanout: Fanout,
+    clock: Clock,
+    started: Instant,
+    next: u64,
+    failed: Option<LogError>,
+}
+
+impl Recorder {
+    fn new(log: EventLog, fanout: Fanout, clock: Clock) -> Self {
+        let started = clock.instant();
+        Self { log, fanout, clock, started, next: 0, failed: None }
+    }
+
+    fn elapsed(&self) -> f64 {
+        (self.clock.instant() - self.started).as_secs_f64()
+    }
+
+    fn record(&mut self, event: Event) {
+        let record = Record {
+            v: SCHEMA,
+            seq: self.next,
+            at: self.clock.now(),
+            elapsed: self.elapsed(),
+            event,
+        };
+        self.next += 1;
+        if self.failed.is_none() {
+            self.failed = self.log.append(&record).err();
+        }
+        self.fanout.send(&Arc::new(record));
+    }
+
+    /// Records events in order; false when the record can't be written any more.
+    pub(super) fn record_all(&mut self, events: Vec<Event>) -> bool {
+        events.into_iter().for_each(|event| self.record(event));
+        self.failed.is_none()
+    }
+
+    fn finish(mut self) -> Result<Vec<crate::event::SinkError>, RunError> {
+        let synced = self.log.sync();
+        let problems = self.fanout.finish();
+        match self.failed.map_or(synced, Err) {
+            Ok(()) => Ok(problems),
+            Err(error) => Err(RunError::Record(error)),
+        }
+    }
+}

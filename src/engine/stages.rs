@@ -1,0 +1,297 @@
+//! The four stages of one attempt: observe, decide or recall, apply through the journal, verify.
+
+use std::future::Future;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::unit::UnitShared;
+use crate::cache::{CacheDirectory, Lookup, Manifest, MissReason, Origin};
+use crate::change::{Applied, Applier, ApplyResult, Change, Reverted, TakenBack};
+use crate::event::{
+    ChangeRecord, ChangeResult, Check, CheckState, DecisionSource, Event, Outcome, Stage,
+};
+use crate::phase::{AnyKind, AnyPhase, Applicability, Context, PhaseError};
+use crate::pipeline::Scope;
+use crate::plan::Plan;
+
+/// How long decisions are remembered.
+pub const TTL: Duration = Duration::from_secs(24 * 3600);
+
+/// How decisions are remembered in a run.
+#[derive(Debug, Clone)]
+pub enum Memory {
+    /// Looked up and remembered.
+    Use(CacheDirectory),
+    /// Measured anew and remembered.
+    Refresh(CacheDirectory),
+    /// Neither.
+    Off,
+}
+
+/// A phase that came to its end.
+pub(super) struct Done {
+    pub(super) outcome: Outcome,
+    pub(super) reason: Option<String>,
+    pub(super) outputs: Value,
+}
+
+/// Runs the stages; the error is the reason, told whole.
+pub(super) async fn run(
+    plan: &Plan,
+    position: usize,
+    scope: &Scope,
+    shared: &UnitShared,
+    cx: &Context,
+) -> Result<Done, String> {
+    let with = plan
+        .render_with(position, scope)
+        .map_err(|wrong| wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+    let kind = &plan.phases[position].kind;
+    let mut phase = kind.bind(&with).map_err(|wrong| {
+        let told: Vec<String> = wrong
+            .iter()
+            .map(|error| format!("`{}`: {}", error.path.join("."), error.message))
+            .collect();
+        format!("its `with` is not right: {}", told.join("; "))
+    })?;
+    let observed = stage(cx, Stage::Observe, phase.observe(cx)).await?;
+    let observation = match &observed {
+        Applicability::Yes(observation) | Applicability::No { observation, .. } => {
+            observation.clone()
+        }
+    };
+    cx.tell(Event::Observed { phase: cx.phase.clone(), observation });
+    if let Applicability::No { reason, .. } = observed {
+        return Ok(Done {
+            outcome: Outcome::NotApplicable,
+            reason: Some(reason),
+            outputs: Value::Null,
+        });
+    }
+    let decision =
+        stage(cx, Stage::Decide, decide(plan, position, phase.as_mut(), shared, cx)).await?;
+    let more = stage(cx, Stage::Apply, apply(phase.as_mut(), shared, cx)).await?;
+    let checks = stage(cx, Stage::Verify, phase.verify(cx)).await?;
+    for check in &checks {
+        cx.tell(Event::Checked { phase: cx.phase.clone(), check: check.clone() });
+    }
+    let mut outputs = match decision {
+        Value::Object(fields) => fields,
+        Value::Null => Map::new(),
+        other => Map::from_iter([("decision".to_owned(), other)]),
+    };
+    outputs.extend(more);
+    judge(&checks).map(|(outcome, reason)| Done {
+        outcome,
+        reason,
+        outputs: Value::Object(outputs),
+    })
+}
+
+/// Times a stage and tells of it.
+async fn stage<T>(
+    cx: &Context,
+    stage: Stage,
+    work: impl Future<Output = Result<T, PhaseError>>,
+) -> Result<T, String> {
+    cx.tell(Event::StageStarted { phase: cx.phase.clone(), stage });
+    let started = cx.run.clock.instant();
+    let ended = work.await;
+    let seconds = (cx.run.clock.instant() - started).as_secs_f64();
+    cx.tell(Event::StageEnded { phase: cx.phase.clone(), stage, seconds });
+    ended.map_err(|error| error.told())
+}
+
+/// All that the decision of a phase depends on; after it has observed.
+pub(super) fn key_manifest(
+    kind: &dyn AnyKind,
+    phase: &dyn AnyPhase,
+    cx: &Context,
+) -> Result<Manifest, PhaseError> {
+    let depends = Value::Object(phase.depends_on(cx)?.into_iter().collect());
+    Ok(Manifest::new(kind.name(), kind.revision())
+        .with("with", phase.with())
+        .with("depends", &depends))
+}
+
+/// Takes the decision from the cache, or makes and remembers it.
+async fn decide(
+    plan: &Plan,
+    position: usize,
+    phase: &mut dyn AnyPhase,
+    shared: &UnitShared,
+    cx: &Context,
+) -> Result<Value, PhaseError> {
+    let kind = &plan.phases[position].kind;
+    if !kind.cached() {
+        let decision = phase.decide(cx).await?;
+        return tell_decision(cx, phase, DecisionSource::Run { key: None, miss: None }, decision);
+    }
+    let manifest = key_manifest(kind.as_ref(), phase, cx)?;
+    let miss = match &shared.memory {
+        Memory::Off => None,
+        Memory::Refresh(_) => Some(MissReason::Refresh),
+        Memory::Use(cache) => match cache.look_up(kind.name(), cx.phase.as_str(), &manifest) {
+            Lookup::Miss(reason) => Some(reason),
+            Lookup::Hit { entry, age } => match phase.recall(&entry.decision) {
+                Ok(()) => {
+                    let key = entry.key.to_string();
+                    let age_seconds = age.as_secs_f64();
+                    let source = DecisionSource::Cache { key, age_seconds, measured_by: entry.run };
+                    return tell_decision(cx, phase, source, entry.decision);
+                }
+                Err(error) => Some(MissReason::Untrusted {
+                    path: entry.key.to_string(),
+                    flaw: error.to_string(),
+                }),
+            },
+        },
+    };
+    if let Some(reason @ MissReason::Untrusted { .. }) = &miss {
+        cx.note(reason.to_string());
+    }
+    let decision = phase.decide(cx).await?;
+    let key = remember(shared, cx, kind.name(), manifest, &decision).await;
+    let miss = miss.map(|reason| reason.to_string());
+    tell_decision(cx, phase, DecisionSource::Run { key, miss }, decision)
+}
+
+fn tell_decision(
+    cx: &Context,
+    phase: &dyn AnyPhase,
+    source: DecisionSource,
+    decision: Value,
+) -> Result<Value, PhaseError> {
+    let told = phase.tell()?;
+    cx.tell(Event::Decided { phase: cx.phase.clone(), source, decision: decision.clone(), told });
+    Ok(decision)
+}
+
+/// A decision that can't be remembered is told of, and holds all the same.
+async fn remember(
+    shared: &UnitShared,
+    cx: &Context,
+    kind: &'static str,
+    manifest: Manifest,
+    decision: &Value,
+) -> Option<String> {
+    let (Memory::Use(cache) | Memory::Refresh(cache)) = &shared.memory else { return None };
+    let (cache, decision) = (cache.clone(), decision.clone());
+    let (phase, run) = (cx.phase.clone(), cx.run.run.clone());
+    let written = tokio::task::spawn_blocking(move || {
+        let origin = Origin { kind, phase: phase.as_str(), run: run.as_str() };
+        cache.remember(manifest, origin, decision, TTL)
+    });
+    match written.await {
+        Ok(Ok(key)) => Some(key.to_string()),
+        Ok(Err(error)) => {
+            cx.note(format!("the decision could not be remembered: {error}"));
+            None
+        }
+        Err(error) => {
+            cx.note(format!("the decision could not be remembered: {error}"));
+            None
+        }
+    }
+}
+
+/// Changes first, through the journal; then whatever else the kind does.
+async fn apply(
+    phase: &mut dyn AnyPhase,
+    shared: &UnitShared,
+    cx: &Context,
+) -> Result<Map<String, Value>, PhaseError> {
+    let changes = phase.diff(&cx.phase)?;
+    if !changes.is_empty() {
+        cx.go_on()?;
+        let applier = shared.applier.clone();
+        let applied = blocking(move || applier.apply(&changes)).await?;
+        for one in &applied {
+            cx.tell(Event::Changed { phase: cx.phase.clone(), change: change_record(one) });
+        }
+    }
+    phase.apply(cx).await
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, PhaseError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| PhaseError::because("could not finish work on the host", error))
+}
+
+fn record(change: &Change, result: ChangeResult) -> ChangeRecord {
+    ChangeRecord {
+        target: change.target.path().to_owned(),
+        from: change.from.clone(),
+        to: change.to.clone(),
+        result,
+    }
+}
+
+fn change_record(applied: &Applied) -> ChangeRecord {
+    let result = match &applied.result {
+        ApplyResult::Match | ApplyResult::Already => ChangeResult::Applied,
+        ApplyResult::Clamped { got } => ChangeResult::Clamped { got: got.clone() },
+        ApplyResult::Refused { reason } => ChangeResult::Refused { reason: reason.clone() },
+    };
+    record(&applied.change, result)
+}
+
+/// Takes back what the phase has changed so far, tells of it, and answers how many changes that were.
+pub(super) async fn take_back(applier: &Applier, cx: &Context) -> usize {
+    let applier = applier.clone();
+    let phase = cx.phase.clone();
+    let reverted = match blocking(move || applier.revert(phase.as_str())).await {
+        Ok(reverted) => reverted,
+        Err(error) => {
+            cx.note(error.told());
+            return 0;
+        }
+    };
+    for one in &reverted {
+        let change = record(&one.change, taken_back(&one.result));
+        cx.tell(Event::Changed { phase: cx.phase.clone(), change });
+    }
+    let back = |one: &&Reverted| {
+        matches!(one.result, TakenBack::Restored { .. } | TakenBack::AlreadyBack { .. })
+    };
+    reverted.iter().filter(back).count()
+}
+
+fn taken_back(result: &TakenBack) -> ChangeResult {
+    let left = |reason: String| ChangeResult::Left { reason };
+    match result {
+        TakenBack::Restored { .. } | TakenBack::AlreadyBack { .. } | TakenBack::Moot => {
+            ChangeResult::Reverted
+        }
+        TakenBack::Left { found } => left(format!("somebody else has set it to {found} since")),
+        TakenBack::Failed { reason } => left(format!("{reason}; `trueup rollback` will try again")),
+    }
+}
+
+/// The outcome that the checks of the verify stage amount to.
+fn judge(checks: &[Check]) -> Result<(Outcome, Option<String>), String> {
+    let bad: Vec<String> = checks
+        .iter()
+        .filter(|check| check.is_bad() && !check.optional)
+        .map(ToString::to_string)
+        .collect();
+    if !bad.is_empty() {
+        return Err(bad.join("; "));
+    }
+    let absent: Vec<String> = checks
+        .iter()
+        .filter(|check| matches!(check.state, CheckState::NotApplicable { .. }))
+        .map(ToString::to_string)
+        .collect();
+    if !checks.is_empty() && absent.len() == checks.len() {
+        return Ok((Outcome::NotApplicable, Some(absent.join("; "))));
+    }
+    let ill: Vec<String> =
+        checks.iter().filter(|check| check.is_bad()).map(ToString::to_string).collect();
+    let reason: Vec<String> = absent.into_iter().chain(ill).collect();
+    Ok((Outcome::Success, (!reason.is_empty()).then(|| reason.join("; "))))
+}

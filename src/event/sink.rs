@@ -1,0 +1,108 @@
+//! Readers of the stream, each at its own pace.
+//!
+//! Every reader has a thread and a queue of its own: a slow terminal delays nobody, and one that fails
+//! is told of at the end and starves no other. Progress is a board that readers look at when they like.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use super::{PhaseName, Record};
+
+/// Why a reader could not do its work.
+#[derive(Debug, thiserror::Error)]
+#[error("the {reader} reader of events failed")]
+pub struct SinkError {
+    /// Which reader.
+    pub reader: &'static str,
+    /// Why.
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// A reader of the stream.
+pub trait EventSink: Send {
+    /// What it is called in messages.
+    fn name(&self) -> &'static str;
+
+    /// Takes one record; they come in the order of their numbers.
+    ///
+    /// # Errors
+    /// When it can't go on; it is given no further record.
+    fn accept(&mut self, record: &Record) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+}
+
+/// Hands every record to every reader.
+#[derive(Debug, Default)]
+pub struct Fanout {
+    readers: Vec<(Sender<Arc<Record>>, JoinHandle<Result<(), SinkError>>)>,
+}
+
+impl Fanout {
+    /// Starts a thread for each reader.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub fn start(readers: Vec<Box<dyn EventSink>>) -> std::io::Result<Self> {
+        let mut started = Vec::with_capacity(readers.len());
+        for mut reader in readers {
+            let (sender, records) = channel::<Arc<Record>>();
+            let name = reader.name();
+            let read = move || {
+                for record in records {
+                    reader.accept(&record).map_err(|source| SinkError { reader: name, source })?;
+                }
+                Ok(())
+            };
+            started.push((
+                sender,
+                std::thread::Builder::new().name(format!("events-{name}")).spawn(read)?,
+            ));
+        }
+        Ok(Self { readers: started })
+    }
+
+    /// Hands on a record; a reader that has failed is passed over.
+    pub fn send(&self, record: &Arc<Record>) {
+        for (reader, _) in &self.readers {
+            let _ = reader.send(Arc::clone(record));
+        }
+    }
+
+    /// Waits until every reader has read all, and answers those that failed.
+    #[must_use]
+    pub fn finish(self) -> Vec<SinkError> {
+        let handles: Vec<_> =
+            self.readers.into_iter().map(|(sender, handle)| (drop(sender), handle).1).collect();
+        handles.into_iter().filter_map(|handle| handle.join().unwrap_or(Ok(())).err()).collect()
+    }
+}
+
+/// How far a phase is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// Steps done.
+    pub done: u64,
+    /// Steps in all.
+    pub total: u64,
+    /// What it is at, in a few words.
+    pub note: String,
+}
+
+/// The latest progress of each phase. Clones share the board.
+#[derive(Debug, Clone, Default)]
+pub struct ProgressBoard(Arc<Mutex<BTreeMap<PhaseName, Progress>>>);
+
+impl ProgressBoard {
+    /// Replaces what is known of a phase.
+    pub fn post(&self, phase: &PhaseName, progress: Progress) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(phase.clone(), progress);
+    }
+
+    /// What was last posted of a phase.
+    #[must_use]
+    pub fn of(&self, phase: &PhaseName) -> Option<Progress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(phase).cloned()
+    }
+}

@@ -1,0 +1,141 @@
+//! What a phase is given to work with, and how it tells what it measures.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use serde_json::Value;
+use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::sync::CancellationToken;
+
+use super::{PhaseError, Service, Services};
+use crate::clock::Clock;
+use crate::disk;
+use crate::event::{Event, PhaseName, Progress, ProgressBoard, RunId};
+use crate::host::{Facts, Sysroot};
+use crate::measure::model::Measurement;
+use crate::tuner::trial::{Trial, TrialLog};
+
+/// What all phases of a run share.
+pub struct RunContext {
+    /// The run.
+    pub run: RunId,
+    /// Prefix of all host paths.
+    pub sysroot: Sysroot,
+    /// Time.
+    pub clock: Clock,
+    /// Facts of the host, read once at the start.
+    pub facts: Facts,
+    /// The `trueup` program itself, for the service that ships with it.
+    pub program: PathBuf,
+    /// Folder of the pipeline's file: relative paths in it start here.
+    pub pipeline_dir: PathBuf,
+    /// Where results of all runs are kept.
+    pub results_dir: PathBuf,
+    /// Services started by phases; they live as long as the run.
+    pub services: Services,
+    /// Where trials are stored as they end.
+    pub trials: Arc<dyn TrialLog>,
+    /// The latest progress of each phase.
+    pub progress: ProgressBoard,
+    /// Pulled when the run is told to stop.
+    pub cancel: CancellationToken,
+    /// Pulled when nobody should be waited for any more.
+    pub abandon: CancellationToken,
+    /// BLAKE3 of `program`, worked out when first asked for.
+    pub program_digest: OnceLock<String>,
+}
+
+impl RunContext {
+    /// BLAKE3 of the program: a decision measured with another build does not hold for this one.
+    ///
+    /// # Errors
+    /// When the program can't be read.
+    pub fn program_digest(&self) -> Result<&str, PhaseError> {
+        if let Some(known) = self.program_digest.get() {
+            return Ok(known);
+        }
+        let limit = 1 << 30;
+        let content = disk::read_bounded(&self.program, limit)
+            .map_err(|error| PhaseError::because("could not digest the program", error))?;
+        Ok(self.program_digest.get_or_init(|| blake3::hash(&content).to_hex().to_string()))
+    }
+}
+
+/// What one phase is given.
+#[derive(Clone)]
+pub struct Context {
+    /// Its name.
+    pub phase: PhaseName,
+    /// What it shares with the others.
+    pub run: Arc<RunContext>,
+    /// The phases it needs, all the way up, nearest first, each with what it made visible.
+    pub upstream: Arc<[(PhaseName, Value)]>,
+    /// Pulled when the phase must stop and clean up: the run is cancelled, or its time is over.
+    pub cancel: CancellationToken,
+    events: UnboundedSender<Event>,
+}
+
+impl Context {
+    /// The context of `phase`, whose events go to `events`.
+    #[must_use]
+    pub fn new(
+        phase: PhaseName,
+        run: Arc<RunContext>,
+        upstream: Arc<[(PhaseName, Value)]>,
+        cancel: CancellationToken,
+        events: UnboundedSender<Event>,
+    ) -> Self {
+        Self { phase, run, upstream, cancel, events }
+    }
+
+    /// Records a measurement.
+    pub fn measured(&self, measurement: Measurement) {
+        self.tell(Event::Measured { phase: self.phase.clone(), measurement });
+    }
+
+    /// Records a trial.
+    pub fn trial_ended(&self, trial: Trial) {
+        self.tell(Event::TrialEnded { phase: self.phase.clone(), trial });
+    }
+
+    /// Records what a person should know.
+    pub fn note(&self, text: impl Into<String>) {
+        self.tell(Event::Noted { phase: Some(self.phase.clone()), text: text.into() });
+    }
+
+    /// Shows how far the phase is; not recorded.
+    pub fn progress(&self, done: u64, total: u64, note: impl Into<String>) {
+        self.run.progress.post(&self.phase, Progress { done, total, note: note.into() });
+    }
+
+    /// An error when the phase has been told to stop.
+    ///
+    /// # Errors
+    /// "stopped before it was done".
+    pub fn go_on(&self) -> Result<(), PhaseError> {
+        if self.cancel.is_cancelled() {
+            Err(PhaseError::new("stopped before it was done"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The service that a phase upstream has started.
+    ///
+    /// # Errors
+    /// When none did.
+    pub fn service(&self) -> Result<Arc<dyn Service>, PhaseError> {
+        self.run.services.of(self.upstream.iter().map(|(phase, _)| phase))
+    }
+
+    /// Hands an event to the dispatcher, which outlives every phase; should it be gone, there is nobody to tell.
+    pub fn tell(&self, event: Event) {
+        let _ = self.events.send(event);
+    }
+
+    /// The same context with another stop.
+    #[must_use]
+    pub fn with_cancel(&self, cancel: CancellationToken) -> Self {
+        Self { cancel, ..self.clone() }
+    }
+}

@@ -1,0 +1,17 @@
+//! The kinds of phases. Each knows the contract and the islands, and no other kind.
+
+mod command;
+mod cpu_governor;
+mod db_pool;
+mod integration_tests;
+mod readiness;
+mod service;
+mod tune;
+
+pub use command::Command;
+pub use cpu_governor::CpuGovernor;
+pub use db_pool::DbPool;
+pub use integration_tests::IntegrationTests;
+pub use readiness::Readiness;
+pub use service::ServiceStartup;
+pub use tune::Tune;

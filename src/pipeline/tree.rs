@@ -1,0 +1,308 @@
+//! A YAML document as a tree in which every node knows its place.
+//!
+//! The reader has limits on size, depth, aliases and nodes, so a hostile file is an error and not an outage.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+use serde_yaml::{Location, Spanned};
+
+use crate::diagnostic::{Diagnostic, Place, Source};
+
+/// A value and the bytes of the file it stands at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// What it is.
+    pub tree: Tree,
+    /// Where it stands.
+    pub span: Range<usize>,
+}
+
+/// A value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Tree {
+    /// Nothing.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// Whole or not.
+    Number(Number),
+    /// Text, expressions included.
+    Text(String),
+    /// In order.
+    List(Vec<Node>),
+    /// Keys are texts, each with its place; in order.
+    Map(Vec<(String, Range<usize>, Node)>),
+}
+
+impl Node {
+    /// What kind of value it is, for messages.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self.tree {
+            Tree::Null => "nothing",
+            Tree::Bool(_) => "a boolean",
+            Tree::Number(_) => "a number",
+            Tree::Text(_) => "a text",
+            Tree::List(_) => "a list",
+            Tree::Map(_) => "a map",
+        }
+    }
+
+    /// The value without places.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        match &self.tree {
+            Tree::Null => Value::Null,
+            Tree::Bool(truth) => Value::Bool(*truth),
+            Tree::Number(number) => Value::Number(number.clone()),
+            Tree::Text(text) => Value::String(text.clone()),
+            Tree::List(items) => Value::Array(items.iter().map(Self::to_value).collect()),
+            Tree::Map(entries) => Value::Object(
+                entries.iter().map(|(key, _, node)| (key.clone(), node.to_value())).collect(),
+            ),
+        }
+    }
+
+    /// The place of what `path` leads to, or of the last node on the way that exists.
+    #[must_use]
+    pub fn span_of(&self, path: &[String]) -> Range<usize> {
+        let Some((first, rest)) = path.split_first() else { return self.span.clone() };
+        match &self.tree {
+            Tree::Map(entries) => match entries.iter().find(|(key, _, _)| key == first) {
+                Some((_, _, node)) => node.span_of(rest),
+                None => self.span.clone(),
+            },
+            Tree::List(items) => match first.parse().ok().and_then(|index: usize| items.get(index))
+            {
+                Some(node) => node.span_of(rest),
+                None => self.span.clone(),
+            },
+            _ => self.span.clone(),
+        }
+    }
+
+    /// Calls `visit` with every text in the tree and its place.
+    pub fn each_text<'a>(&'a self, visit: &mut impl FnMut(&'a str, &'a Range<usize>)) {
+        match &self.tree {
+            Tree::Text(text) => visit(text, &self.span),
+            Tree::List(items) => items.iter().for_each(|node| node.each_text(visit)),
+            Tree::Map(entries) => entries.iter().for_each(|(_, _, node)| node.each_text(visit)),
+            Tree::Null | Tree::Bool(_) | Tree::Number(_) => {}
+        }
+    }
+}
+
+fn limits() -> serde_yaml::Options {
+    serde_yaml::options! {
+        budget: serde_yaml::budget! {
+            max_events: 1_000_000,
+            max_nodes: 500_000,
+            max_depth: 64,
+            max_aliases: 1_000,
+            max_anchors: 1_000,
+            max_documents: 1,
+        },
+        strict_booleans: true,
+        with_snippet: false,
+    }
+}
+
+/// Reads a document.
+///
+/// # Errors
+/// The first thing that keeps it from being YAML, or the limit that it goes beyond.
+pub fn parse_yaml(source: &Arc<Source>) -> Result<Node, Box<Diagnostic>> {
+    let read: Result<Node, _> = serde_yaml::from_str_with_options(&source.text, limits());
+    read.map_err(|error| {
+        let mut told = error.to_string();
+        let place = error.location().map(|location| Place {
+            source: Arc::clone(source),
+            span: span_in(&source.text, &location),
+        });
+        // The place is shown by itself; the reader repeats it in its text.
+        if let Some(cut) = told.find(" at line ") {
+            told.truncate(cut);
+        }
+        let found = Diagnostic::error(
+            "pipeline::yaml",
+            format!("this is not the YAML of a pipeline: {told}"),
+        );
+        Box::new(match place {
+            Some(place) => found.at(place, "here"),
+            None => found,
+        })
+    })
+}
+
+/// A value given on the command line: a YAML scalar keeps its type, all else is a text.
+#[must_use]
+pub fn parse_scalar(text: &str) -> Value {
+    match serde_yaml::from_str_with_options::<Node>(text, limits()).map(|node| node.to_value()) {
+        Ok(value @ (Value::Bool(_) | Value::Number(_))) => value,
+        _ => Value::String(text.to_owned()),
+    }
+}
+
+/// The bytes of a place that the reader tells.
+fn span_in(text: &str, location: &Location) -> Range<usize> {
+    let start = if let Some(offset) = location.span().byte_offset() {
+        offset as usize
+    } else {
+        let line = usize::try_from(location.line().saturating_sub(1)).unwrap_or(0);
+        let column = usize::try_from(location.column().saturating_sub(1)).unwrap_or(0);
+        let line_start: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
+        line_start + text[line_start..].chars().take(column).map(char::len_utf8).sum::<usize>()
+    };
+    let start = start.min(text.len());
+    let length = location.span().byte_len().unwrap_or(0) as usize;
+    let rest = &text[start..];
+    // A block reaches over many lines; the first one is enough to point at.
+    let line = rest.find('\n').unwrap_or(rest.len());
+    let end = start + length.clamp(1, line.max(1)).min(rest.len());
+    start..if text.is_char_boundary(end) { end } else { start + line }
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<Tree>::deserialize(deserializer)?;
+        Ok(Self { tree: spanned.value, span: raw_span(&spanned.referenced) })
+    }
+}
+
+/// The reader gives byte offsets for texts; [`span_in`] is for errors, which may lack them.
+fn raw_span(location: &Location) -> Range<usize> {
+    let start = location.span().byte_offset().unwrap_or(0) as usize;
+    start..start + location.span().byte_len().unwrap_or(0) as usize
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TreeVisitor)
+    }
+}
+
+struct TreeVisitor;
+
+impl<'de> Visitor<'de> for TreeVisitor {
+    type Value = Tree;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Tree, E> {
+        Ok(Tree::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Tree, E> {
+        Ok(Tree::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Tree, D::Error> {
+        Tree::deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, truth: bool) -> Result<Tree, E> {
+        Ok(Tree::Bool(truth))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Tree, E> {
+        Ok(Tree::Number(number.into()))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Tree, E> {
+        Ok(Tree::Number(number.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Tree, E> {
+        Number::from_f64(number).map(Tree::Number).ok_or_else(|| {
+            E::custom("a number must be finite: infinity and not-a-number have no use here")
+        })
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Tree, E> {
+        Ok(Tree::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Tree, A::Error> {
+        let mut list = Vec::new();
+        while let Some(node) = items.next_element::<Node>()? {
+            list.push(node);
+        }
+        Ok(Tree::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Tree, A::Error> {
+        let mut map = Vec::new();
+        while let Some(key) = entries.next_key::<Spanned<String>>()? {
+            let node = entries.next_value::<Node>()?;
+            map.push((key.value, raw_span(&key.referenced), node));
+        }
+        Ok(Tree::Map(map))
+    }
+}
+
+/// The entries of a map as a JSON object.
+impl From<&Node> for Map<String, Value> {
+    fn from(node: &Node) -> Self {
+        match node.to_value() {
+            Value::Object(object) => object,
+            _ => Self::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn parse(text: &str) -> Result<Node, Box<Diagnostic>> {
+        parse_yaml(&Source::new(Path::new("p.yaml"), text.to_owned()))
+    }
+
+    #[test]
+    fn every_node_and_key_knows_its_bytes() {
+        let text = "name: x\nlist: [1, 'two', 2.5]\nwith: { a: \"{{ b }}\" }\n";
+        let Tree::Map(entries) = parse(text).unwrap().tree else { panic!("a map") };
+        assert_eq!(&text[entries[1].1.clone()], "list");
+        let Tree::List(items) = &entries[1].2.tree else { panic!("a list") };
+        assert_eq!(&text[items[1].span.clone()], "'two'");
+        let Tree::Map(with) = &entries[2].2.tree else { panic!("a map") };
+        assert_eq!(&text[with[0].2.span.clone()], "\"{{ b }}\"");
+    }
+
+    #[test]
+    fn duplicate_keys_and_broken_yaml_are_errors_with_a_place() {
+        for text in ["a: 1\na: 2\n", "a: [1,\n", "a: b: c\n", "x: .inf\n"] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.code, "pipeline::yaml", "{text}");
+            assert!(!error.places.is_empty(), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_multiplies_itself_is_an_error() {
+        let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..12 {
+            let before = level - 1;
+            let line =
+                format!("a{level}: &a{level} [{}]\n", vec![format!("*a{before}"); 10].join(", "));
+            text.push_str(&line);
+        }
+        assert!(parse(&text).is_err());
+        assert!(parse(&"[".repeat(10_000)).is_err());
+    }
+
+    #[test]
+    fn a_value_from_the_command_line_keeps_its_type() {
+        assert_eq!(parse_scalar("200"), Value::from(200));
+        assert_eq!(parse_scalar("true"), Value::from(true));
+        assert_eq!(parse_scalar("postgres://a:b@c/d"), Value::from("postgres://a:b@c/d"));
+        assert_eq!(parse_scalar("a: b"), Value::from("a: b"));
+    }
+}

@@ -1,0 +1,5 @@
+//! Reports that are files.
+
+mod json;
+
+pub use json::{JsonReport, schema};

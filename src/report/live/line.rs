@@ -1,0 +1,80 @@
+//! What is said of an event in one line, if anything; the same words with and without a terminal.
+
+use crate::event::{ChangeResult, DecisionSource, Event};
+
+/// A line about an event that a person would want to see as it happens: phase, and text.
+pub(super) fn line(event: &Event) -> Option<(String, String)> {
+    let of = |phase: &crate::event::PhaseName, text: String| Some((phase.to_string(), text));
+    match event {
+        Event::RunStarted { run, pipeline, .. } => Some((
+            "trueup".to_owned(),
+            format!("run {run} of {} ({})", pipeline.name, pipeline.file),
+        )),
+        Event::Recovered(run) => {
+            let what = if run.changes.is_empty() {
+                "it had changed nothing".to_owned()
+            } else {
+                let each: Vec<String> =
+                    run.changes.iter().map(|(target, done)| format!("{target}: {done}")).collect();
+                each.join("; ")
+            };
+            Some((
+                "trueup".to_owned(),
+                format!("found run {} cut off and took it back: {what}", run.cut_off),
+            ))
+        }
+        Event::Decided { phase, source, told, .. } => {
+            let from = match source {
+                DecisionSource::Cache { age_seconds, .. } => {
+                    format!("from the cache, {} old", age(*age_seconds))
+                }
+                DecisionSource::Run { miss: Some(miss), .. } => format!("measured: {miss}"),
+                DecisionSource::Run { miss: None, .. } => String::new(),
+            };
+            of(phase, if from.is_empty() { told.clone() } else { format!("{told} ({from})") })
+        }
+        Event::Changed { phase, change } => {
+            let (target, from, to) = (&change.target, &change.from, &change.to);
+            of(
+                phase,
+                match &change.result {
+                    ChangeResult::Applied => format!("{target}: {from} -> {to}"),
+                    ChangeResult::Clamped { got } => {
+                        format!("{target}: {from} -> {to}, but it reads {got}")
+                    }
+                    ChangeResult::Refused { reason } => format!("{target}: not changed: {reason}"),
+                    ChangeResult::Reverted => format!("{target}: taken back to {from}"),
+                    ChangeResult::Left { reason } => format!("{target}: not taken back: {reason}"),
+                },
+            )
+        }
+        Event::Noted { phase, text } => {
+            Some((phase.as_ref().map_or("trueup".to_owned(), ToString::to_string), text.clone()))
+        }
+        Event::PhaseRetried { phase, attempt, reason, .. } => {
+            of(phase, format!("attempt {attempt} failed, trying again: {reason}"))
+        }
+        Event::PhaseEnded { phase, outcome, reason, seconds, .. } => {
+            let why = reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+            of(phase, format!("{outcome} in {seconds:.1} s{why}"))
+        }
+        Event::PhaseStarted { .. }
+        | Event::StageStarted { .. }
+        | Event::StageEnded { .. }
+        | Event::Observed { .. }
+        | Event::Measured { .. }
+        | Event::TrialEnded { .. }
+        | Event::Checked { .. }
+        | Event::RunEnded { .. } => None,
+    }
+}
+
+/// An age in the largest two units.
+pub(super) fn age(seconds: f64) -> String {
+    let whole = seconds.max(0.0) as u64;
+    match whole {
+        0..60 => format!("{whole} s"),
+        60..3600 => format!("{} min", whole / 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}

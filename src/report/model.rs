@@ -1,0 +1,247 @@
+//! The report of a run: a fold over its events.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::event::{
+    ChangeRecord, Check, DecisionSource, Event, Outcome, OverallStatus, PhaseName, PipelineSummary,
+    Record, RecoveredRun, RunId, Stage,
+};
+use crate::measure::model::Measurement;
+use crate::tuner::trial::Trial;
+
+/// The report of one run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// When the run began, in seconds since 1970 (UTC).
+    pub optimization_timestamp: i64,
+    /// How long it took, in seconds.
+    pub total_optimization_time: f64,
+    /// How it ended; none when it was cut off.
+    pub overall_status: Option<OverallStatus>,
+    /// The phases in the order of the pipeline.
+    #[schemars(with = "BTreeMap<String, PhaseReport>")]
+    pub phases: IndexMap<String, PhaseReport>,
+    /// Version of this form: 1.
+    pub schema: u32,
+    /// Version of trueup.
+    pub version: String,
+    /// Which run.
+    pub run_id: String,
+    /// When it began.
+    #[schemars(with = "String")]
+    pub started_at: Timestamp,
+    /// The signal that cancelled it, when one did.
+    pub signal: Option<String>,
+    /// What was run.
+    pub pipeline: PipelineSummary,
+    /// Facts of the host, each with the file it was read from.
+    pub host: Value,
+    /// Earlier runs that had been cut off and were taken back first.
+    pub recovered: Vec<RecoveredRun>,
+    /// What a person should know of the run as a whole.
+    pub notes: Vec<String>,
+}
+
+/// The report of one phase.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct PhaseReport {
+    /// How it ended; none when the run was cut off before.
+    pub status: Option<Outcome>,
+    /// Why, unless it simply succeeded.
+    pub reason: Option<String>,
+    /// Its kind.
+    pub uses: String,
+    /// What must have ended first.
+    pub needs: Vec<String>,
+    /// True when it may end badly.
+    pub optional: bool,
+    /// How often it was started.
+    pub attempts: u32,
+    /// From its first start to its end.
+    pub seconds: f64,
+    /// Seconds by stage, of the last attempt.
+    pub stages: BTreeMap<Stage, f64>,
+    /// Where its decision came from.
+    pub cache: Option<CacheReport>,
+    /// What it found.
+    pub observation: Value,
+    /// What it concluded.
+    pub decision: Value,
+    /// The decision in a few words, with what it gained where that was measured.
+    pub decided: Option<String>,
+    /// What the phases that need it can see of it.
+    pub outputs: Value,
+    /// What it changed on the host, in order.
+    pub changes: Vec<ChangeRecord>,
+    /// What it measured, with all samples.
+    pub measurements: Vec<Measurement>,
+    /// The trials of its search.
+    pub trials: Vec<Trial>,
+    /// What it looked at in the verify stage.
+    pub checks: Vec<Check>,
+    /// What a person should know.
+    pub notes: Vec<String>,
+}
+
+/// Where a decision came from.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct CacheReport {
+    /// True when it was remembered.
+    pub hit: bool,
+    /// Its key; none for a decision that costs nothing and is not remembered.
+    pub key: Option<String>,
+    /// How old it is, in seconds.
+    pub age_seconds: Option<f64>,
+    /// The run that measured it.
+    pub measured_by: Option<String>,
+    /// Why it was measured now.
+    pub miss: Option<String>,
+}
+
+impl Report {
+    /// A report of a run of which nothing is known yet.
+    fn empty() -> Self {
+        Self {
+            optimization_timestamp: 0,
+            total_optimization_time: 0.0,
+            overall_status: None,
+            phases: IndexMap::new(),
+            schema: 1,
+            version: String::new(),
+            run_id: String::new(),
+            started_at: Timestamp::UNIX_EPOCH,
+            signal: None,
+            pipeline: PipelineSummary {
+                name: String::new(),
+                file: String::new(),
+                digest: String::new(),
+            },
+            host: Value::Null,
+            recovered: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Takes one more event.
+    fn take(&mut self, record: &Record) {
+        self.total_optimization_time = record.elapsed;
+        match &record.event {
+            Event::RunStarted { run, pipeline, phases, host, version } => {
+                self.started_at = record.at;
+                self.optimization_timestamp = record.at.as_second();
+                self.run_id = RunId::to_string(run);
+                self.pipeline = pipeline.clone();
+                self.host = host.clone();
+                self.version.clone_from(version);
+                for phase in phases {
+                    let report = PhaseReport {
+                        uses: phase.uses.clone(),
+                        needs: phase.needs.iter().map(ToString::to_string).collect(),
+                        optional: phase.optional,
+                        ..PhaseReport::default()
+                    };
+                    self.phases.insert(phase.name.to_string(), report);
+                }
+            }
+            Event::Recovered(recovered) => self.recovered.push(recovered.clone()),
+            Event::Noted { phase: None, text } => self.notes.push(text.clone()),
+            Event::RunEnded { status, seconds, signal } => {
+                self.overall_status = Some(*status);
+                self.total_optimization_time = *seconds;
+                self.signal.clone_from(signal);
+            }
+            of_phase => {
+                if let Some(phase) =
+                    phase_of(of_phase).and_then(|name| self.phases.get_mut(name.as_str()))
+                {
+                    phase.take(of_phase);
+                }
+            }
+        }
+    }
+}
+
+/// The phase that an event belongs to.
+fn phase_of(event: &Event) -> Option<&PhaseName> {
+    match event {
+        Event::RunStarted { .. } | Event::Recovered(_) | Event::RunEnded { .. } => None,
+        Event::Noted { phase, .. } => phase.as_ref(),
+        Event::PhaseStarted { phase, .. }
+        | Event::StageStarted { phase, .. }
+        | Event::StageEnded { phase, .. }
+        | Event::Observed { phase, .. }
+        | Event::Decided { phase, .. }
+        | Event::Changed { phase, .. }
+        | Event::Measured { phase, .. }
+        | Event::TrialEnded { phase, .. }
+        | Event::Checked { phase, .. }
+        | Event::PhaseRetried { phase, .. }
+        | Event::PhaseEnded { phase, .. } => Some(phase),
+    }
+}
+
+impl PhaseReport {
+    fn take(&mut self, event: &Event) {
+        match event {
+            Event::PhaseStarted { attempt, .. } => {
+                self.attempts = *attempt;
+                self.stages.clear();
+                self.checks.clear();
+            }
+            Event::StageEnded { stage, seconds, .. } => drop(self.stages.insert(*stage, *seconds)),
+            Event::Observed { observation, .. } => self.observation = observation.clone(),
+            Event::Decided { source, decision, told, .. } => {
+                self.cache = Some(cache_report(source));
+                self.decision = decision.clone();
+                self.decided = Some(told.clone());
+            }
+            Event::Changed { change, .. } => self.changes.push(change.clone()),
+            Event::Measured { measurement, .. } => self.measurements.push(measurement.clone()),
+            Event::TrialEnded { trial, .. } => self.trials.push(trial.clone()),
+            Event::Checked { check, .. } => self.checks.push(check.clone()),
+            Event::Noted { text, .. } => self.notes.push(text.clone()),
+            Event::PhaseRetried { attempt, reason, .. } => {
+                self.notes.push(format!("attempt {attempt} failed: {reason}"));
+            }
+            Event::PhaseEnded { outcome, reason, seconds, outputs, .. } => {
+                self.status = Some(*outcome);
+                self.reason.clone_from(reason);
+                self.seconds = *seconds;
+                self.outputs = outputs.clone();
+            }
+            Event::StageStarted { .. }
+            | Event::RunStarted { .. }
+            | Event::Recovered(_)
+            | Event::RunEnded { .. } => {}
+        }
+    }
+}
+
+fn cache_report(source: &DecisionSource) -> CacheReport {
+    match source {
+        DecisionSource::Run { key, miss } => {
+            CacheReport { key: key.clone(), miss: miss.clone(), ..CacheReport::default() }
+        }
+        DecisionSource::Cache { key, age_seconds, measured_by } => CacheReport {
+            hit: true,
+            key: Some(key.clone()),
+            age_seconds: Some(*age_seconds),
+            measured_by: Some(measured_by.clone()),
+            miss: None,
+        },
+    }
+}
+
+/// The report of the run whose events these are.
+#[must_use]
+pub fn fold<'a>(records: impl IntoIterator<Item = &'a Record>) -> Report {
+    let mut report = Report::empty();
+    records.into_iter().for_each(|record| report.take(record));
+    report
+}

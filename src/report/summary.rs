@@ -1,0 +1,81 @@
+//! What a person reads in ten seconds when a run has ended.
+
+use std::fmt::Write as _;
+
+use super::{PhaseReport, Report};
+use crate::event::{ChangeResult, Outcome};
+
+/// The summary of a run as text of at most `width` columns where words allow it.
+#[must_use]
+pub fn summary(report: &Report, report_path: &str, width: usize) -> String {
+    let mut text = String::new();
+    let status = report.overall_status.map_or("CUT OFF", crate::event::OverallStatus::word);
+    let _ = writeln!(
+        text,
+        "{status} in {:.1} s: {}, run {}",
+        report.total_optimization_time, report.pipeline.name, report.run_id
+    );
+    if let Some(signal) = &report.signal {
+        let _ = writeln!(text, "cancelled by {signal}; what the run had changed was taken back");
+    }
+    text.push('\n');
+    let names = report.phases.keys().map(String::len).max().unwrap_or(0);
+    for (name, phase) in &report.phases {
+        let status = phase.status.map_or("CUT OFF", Outcome::word);
+        let _ = writeln!(text, "  {name:names$}  {status:<14} {:>7.1} s", phase.seconds);
+        for told in told(phase) {
+            wrap_into(&mut text, &told, width);
+        }
+    }
+    text.push('\n');
+    let changes = kept(report);
+    if changes > 0 {
+        let noun = if changes == 1 { "setting" } else { "settings" };
+        let _ = writeln!(
+            text,
+            "changed  {changes} {noun} of the host; undo: trueup rollback {}",
+            report.run_id
+        );
+    } else {
+        let _ = writeln!(text, "changed  nothing on the host that outlives the run");
+    }
+    let _ = writeln!(text, "report   {report_path}");
+    text
+}
+
+/// Changes of the host that are still in place at the end of the run.
+fn kept(report: &Report) -> usize {
+    let all = report.phases.values().flat_map(|phase| &phase.changes);
+    let is = |wanted: fn(&ChangeResult) -> bool| {
+        all.clone().filter(|change| wanted(&change.result)).count()
+    };
+    let made = is(|result| matches!(result, ChangeResult::Applied | ChangeResult::Clamped { .. }));
+    let taken_back = is(|result| matches!(result, ChangeResult::Reverted));
+    if report.signal.is_some() { 0 } else { made.saturating_sub(taken_back) }
+}
+
+/// What is said of a phase: its decision, then its reason.
+fn told(phase: &PhaseReport) -> Vec<String> {
+    let cached = phase.cache.as_ref().is_some_and(|cache| cache.hit);
+    let from = if cached { " (from the cache)" } else { "" };
+    let decided = phase.decided.as_ref().map(|decided| format!("{decided}{from}"));
+    decided.into_iter().chain(phase.reason.clone()).collect()
+}
+
+/// Breaks `body` at blanks so that no line is wider than `width` where words allow it.
+fn wrap_into(text: &mut String, body: &str, width: usize) {
+    const INDENT: usize = 6;
+    let room = width.saturating_sub(INDENT).max(24);
+    let mut line = String::new();
+    for word in body.split_whitespace() {
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > room {
+            let _ = writeln!(text, "{:INDENT$}{line}", "");
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    let _ = writeln!(text, "{:INDENT$}{line}", "");
+}
