@@ -267,7 +267,7 @@ pub(super) struct PowdArgs {
     #[arg(long)]
     pub(super) public: bool,
 
-    /// Where proofs are recorded: sqlite://PATH or postgres://USER@HOST/DATABASE.
+    /// Where proofs are recorded: <sqlite://PATH> or <postgres://USER@HOST/DATABASE>.
     #[arg(
         long,
         value_name = "URL",

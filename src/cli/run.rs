@@ -53,7 +53,7 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
             progress,
             trials,
         });
-        Ok::<_, Failure>((run.await.map_err(refused)?, shutdown.signal()))
+        Ok::<_, Failure>((run.await.map_err(|error| refused(&error))?, shutdown.signal()))
     })?;
     let (end, signal) = ended;
     for problem in &end.problems {
@@ -94,14 +94,14 @@ fn memory(options: &RunArgs, clock: &Clock) -> Memory {
     }
 }
 
-fn refused(error: RunError) -> Failure {
-    match &error {
-        RunError::Locked { .. } => Failure::because("run::locked", &error)
+fn refused(error: &RunError) -> Failure {
+    match error {
+        RunError::Locked { .. } => Failure::because("run::locked", error)
             .help(
                 "wait for it to end, or give this run other folders with --results and --cache-dir",
             )
             .exit(ExitCode::Locked),
-        _ => Failure::because("run::state", &error)
+        _ => Failure::because("run::state", error)
             .help("is the folder of --results writable, and is there room?"),
     }
 }
@@ -127,7 +127,7 @@ fn readers(
         ProgressMode::Bar => readers.push(Box::new(ProgressBars::start(progress.clone())?)),
         ProgressMode::Json => readers.push(Box::new(JsonLines(std::io::stdout()))),
         ProgressMode::Plain | ProgressMode::Auto => {
-            readers.push(Box::new(PlainLines(std::io::stdout())))
+            readers.push(Box::new(PlainLines(std::io::stdout())));
         }
         ProgressMode::None => {}
     }

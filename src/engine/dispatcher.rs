@@ -41,20 +41,31 @@ pub enum Input {
     /// Something happened inside a running phase.
     Happened(Event),
     /// A running phase ended.
-    Ended {
-        /// Position in the plan.
-        phase: usize,
-        /// How.
-        outcome: Outcome,
-        /// Why.
-        reason: Option<String>,
-        /// Since its start.
-        seconds: f64,
-        /// What others can see of it.
-        outputs: Value,
-    },
+    Ended(End),
     /// Start nothing more.
     Stop,
+}
+
+/// The end of a phase.
+#[derive(Debug)]
+pub struct End {
+    /// Position in the plan.
+    pub phase: usize,
+    /// How.
+    pub outcome: Outcome,
+    /// Why, unless it simply succeeded.
+    pub reason: Option<String>,
+    /// Since its start.
+    pub seconds: f64,
+    /// What others can see of it.
+    pub outputs: Value,
+}
+
+impl End {
+    /// The end of a phase that was never started.
+    fn unstarted(phase: usize, outcome: Outcome, reason: String) -> Self {
+        Self { phase, outcome, reason: Some(reason), seconds: 0.0, outputs: Value::Null }
+    }
 }
 
 /// What is to be done.
@@ -118,12 +129,12 @@ impl Dispatcher {
         match input {
             Input::Begin => self.begin(),
             Input::Happened(event) => self.events.push(event),
-            Input::Ended { phase, outcome, reason, seconds, outputs } => {
+            Input::Ended(end) => {
                 self.running -= 1;
-                for resource in &self.plan.spec(phase).exclusive {
+                for resource in &self.plan.spec(end.phase).exclusive {
                     self.held.remove(resource);
                 }
-                self.end(phase, outcome, reason, seconds, outputs);
+                self.end(end);
             }
             Input::Stop => self.stop(),
         }
@@ -154,13 +165,7 @@ impl Dispatcher {
                 self.states[position] = State::Ready;
                 self.ready.insert(self.rank[position]);
             } else if no_needs {
-                self.end(
-                    position,
-                    Outcome::Skipped,
-                    Some(NOT_SELECTED.to_owned()),
-                    0.0,
-                    Value::Null,
-                );
+                self.end(End::unstarted(position, Outcome::Skipped, NOT_SELECTED.to_owned()));
             }
         }
         if self.open == 0 {
@@ -188,24 +193,19 @@ impl Dispatcher {
     }
 
     /// The one transition into [`State::Ended`]; carries on to the dependents.
-    fn end(
-        &mut self,
-        position: usize,
-        outcome: Outcome,
-        reason: Option<String>,
-        seconds: f64,
-        outputs: Value,
-    ) {
-        let mut ending = vec![(position, outcome, reason, seconds, outputs)];
-        while let Some((position, outcome, reason, seconds, outputs)) = ending.pop() {
+    fn end(&mut self, first: End) {
+        let mut ending = vec![first];
+        while let Some(End { phase: position, outcome, reason, seconds, outputs }) = ending.pop() {
             self.states[position] = State::Ended(outcome);
             self.open -= 1;
+            let phase = self.plan.name(position).clone();
+            let visible = outputs.clone();
             self.events.push(Event::PhaseEnded {
-                phase: self.plan.name(position).clone(),
+                phase,
                 outcome,
                 reason,
                 seconds,
-                outputs: outputs.clone(),
+                outputs: visible,
             });
             if outcome.is_good() {
                 self.outputs.insert(position, outputs);
@@ -213,25 +213,23 @@ impl Dispatcher {
             let dependents = self.plan.phases[position].dependents.clone();
             for dependent in dependents {
                 let State::Waiting { missing } = &mut self.states[dependent] else { continue };
-                if outcome.is_good() {
-                    *missing -= 1;
-                    if *missing == 0 && self.plan.phases[dependent].selected {
-                        self.states[dependent] = State::Ready;
-                        self.ready.insert(self.rank[dependent]);
-                    } else if *missing == 0 {
-                        ending.push((
-                            dependent,
-                            Outcome::Skipped,
-                            Some(NOT_SELECTED.to_owned()),
-                            0.0,
-                            Value::Null,
-                        ));
-                    }
-                } else {
+                if !outcome.is_good() {
                     let (next, why) = self.consequence(position, outcome);
                     // Marked now, so that a second bad need does not end it twice.
                     self.states[dependent] = State::Running;
-                    ending.push((dependent, next, Some(why), 0.0, Value::Null));
+                    ending.push(End::unstarted(dependent, next, why));
+                } else if *missing > 1 {
+                    *missing -= 1;
+                } else if self.plan.phases[dependent].selected {
+                    self.states[dependent] = State::Ready;
+                    self.ready.insert(self.rank[dependent]);
+                } else {
+                    self.states[dependent] = State::Running;
+                    ending.push(End::unstarted(
+                        dependent,
+                        Outcome::Skipped,
+                        NOT_SELECTED.to_owned(),
+                    ));
                 }
             }
         }
@@ -256,10 +254,9 @@ impl Dispatcher {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
-        let ready: Vec<usize> = std::mem::take(&mut self.ready).into_iter().collect();
-        for rank in ready {
-            let why = Some(STOPPED.to_owned());
-            self.end(self.plan.order[rank], Outcome::Cancelled, why, 0.0, Value::Null);
+        for rank in std::mem::take(&mut self.ready) {
+            let position = self.plan.order[rank];
+            self.end(End::unstarted(position, Outcome::Cancelled, STOPPED.to_owned()));
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use super::dispatcher::{Action, Dispatcher, Input};
+use super::dispatcher::{Action, Dispatcher, End, Input};
 use super::run::Recorder;
 use super::unit::{Ended, Unit, UnitShared};
 use crate::event::{Event, Outcome, OverallStatus, PhaseName};
@@ -72,7 +72,7 @@ impl Executor {
                         }
                     };
                     let Ended { outcome, reason, seconds, outputs } = ended;
-                    Some(Input::Ended { phase: position, outcome, reason, seconds, outputs })
+                    Some(Input::Ended(End { phase: position, outcome, reason, seconds, outputs }))
                 }
             };
         }

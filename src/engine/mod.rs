@@ -21,7 +21,7 @@ mod run;
 mod stages;
 mod unit;
 
-pub use dispatcher::{Action, Dispatcher, Input};
+pub use dispatcher::{Action, Dispatcher, End, Input};
 pub use preview::{Foreseen, Forethought, Preview, preview};
 pub use run::{RunEnd, RunError, RunOptions, run};
 pub use stages::{Memory, TTL};

@@ -225,7 +225,9 @@ impl Recorder {
 
     /// Records events in order; false when the record can't be written any more.
     pub(super) fn record_all(&mut self, events: Vec<Event>) -> bool {
-        events.into_iter().for_each(|event| self.record(event));
+        for event in events {
+            self.record(event);
+        }
         self.failed.is_none()
     }
 

@@ -16,7 +16,7 @@ use crate::pipeline::Scope;
 use crate::plan::Plan;
 
 /// How long decisions are remembered.
-pub const TTL: Duration = Duration::from_secs(24 * 3600);
+pub const TTL: Duration = Duration::from_hours(24);
 
 /// How decisions are remembered in a run.
 #[derive(Debug, Clone)]
@@ -206,8 +206,8 @@ async fn apply(
     if !changes.is_empty() {
         cx.go_on()?;
         let applier = shared.applier.clone();
-        let applied = blocking(move || applier.apply(&changes)).await?;
-        for one in &applied {
+        let made = blocking(move || applier.apply(&changes)).await?;
+        for one in &made {
             cx.tell(Event::Changed { phase: cx.phase.clone(), change: change_record(one) });
         }
     }

@@ -280,7 +280,7 @@ fn order(needs: &[Vec<usize>]) -> Vec<usize> {
     let mut order: Vec<usize> = petgraph::algo::toposort(&graph, None)
         .unwrap_or_default()
         .into_iter()
-        .map(|node| node.index())
+        .map(petgraph::prelude::NodeIndex::index)
         .collect();
     order.reverse();
     order

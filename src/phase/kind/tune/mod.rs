@@ -83,7 +83,7 @@ pub struct TrialBudget {
 
 impl Default for TrialBudget {
     fn default() -> Self {
-        Self { trials: 30, time: Span(Duration::from_secs(120)) }
+        Self { trials: 30, time: Span(Duration::from_mins(2)) }
     }
 }
 
