@@ -59,12 +59,21 @@ pub struct End {
     pub seconds: f64,
     /// What others can see of it.
     pub outputs: Value,
+    /// True when something optional in it is not as wanted.
+    pub partial: bool,
 }
 
 impl End {
     /// The end of a phase that was never started.
     fn unstarted(phase: usize, outcome: Outcome, reason: String) -> Self {
-        Self { phase, outcome, reason: Some(reason), seconds: 0.0, outputs: Value::Null }
+        Self {
+            phase,
+            outcome,
+            reason: Some(reason),
+            seconds: 0.0,
+            outputs: Value::Null,
+            partial: false,
+        }
     }
 }
 
@@ -91,6 +100,8 @@ pub struct Dispatcher {
     open: usize,
     jobs: usize,
     stopping: bool,
+    /// True when something optional inside a phase is not as wanted.
+    partial: bool,
     outputs: BTreeMap<usize, Value>,
     events: Vec<Event>,
     actions: Vec<Action>,
@@ -117,6 +128,7 @@ impl Dispatcher {
             open: plan.phases.len(),
             jobs: jobs.max(1),
             stopping: false,
+            partial: false,
             outputs: BTreeMap::new(),
             events: Vec::new(),
             actions: Vec::new(),
@@ -151,10 +163,14 @@ impl Dispatcher {
     /// The status of the run when every phase has ended.
     #[must_use]
     pub fn status(&self) -> OverallStatus {
-        OverallStatus::of(self.states.iter().enumerate().map(|(position, state)| match state {
+        let ends = self.states.iter().enumerate().map(|(position, state)| match state {
             State::Ended(outcome) => (*outcome, self.plan.spec(position).optional),
             State::Waiting { .. } | State::Ready | State::Running => (Outcome::Cancelled, false),
-        }))
+        });
+        match OverallStatus::of(ends) {
+            OverallStatus::Success if self.partial => OverallStatus::PartialSuccess,
+            status => status,
+        }
     }
 
     fn begin(&mut self) {
@@ -195,7 +211,9 @@ impl Dispatcher {
     /// The one transition into [`State::Ended`]; carries on to the dependents.
     fn end(&mut self, first: End) {
         let mut ending = vec![first];
-        while let Some(End { phase: position, outcome, reason, seconds, outputs }) = ending.pop() {
+        while let Some(end) = ending.pop() {
+            let End { phase: position, outcome, reason, seconds, outputs, partial } = end;
+            self.partial |= partial;
             self.states[position] = State::Ended(outcome);
             self.open -= 1;
             let phase = self.plan.name(position).clone();

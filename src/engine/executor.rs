@@ -71,8 +71,8 @@ impl Executor {
                             (position, panicked(&error))
                         }
                     };
-                    let Ended { outcome, reason, seconds, outputs } = ended;
-                    Some(Input::Ended(End { phase: position, outcome, reason, seconds, outputs }))
+                    let Ended { outcome, reason, seconds, outputs, partial } = ended;
+                    Some(Input::Ended(End { phase: position, outcome, reason, seconds, outputs, partial }))
                 }
             };
         }
@@ -126,5 +126,6 @@ fn panicked(error: &tokio::task::JoinError) -> Ended {
         reason: Some(format!("a defect in trueup ended the phase: {error}")),
         seconds: 0.0,
         outputs: Value::Null,
+        partial: false,
     }
 }

@@ -34,6 +34,15 @@ pub(super) struct Done {
     pub(super) outcome: Outcome,
     pub(super) reason: Option<String>,
     pub(super) outputs: Value,
+    /// True when something optional in it is not as wanted.
+    pub(super) partial: bool,
+}
+
+impl Done {
+    /// An end that has nothing to show for it.
+    pub(super) fn without_work(outcome: Outcome, reason: String) -> Self {
+        Self { outcome, reason: Some(reason), outputs: Value::Null, partial: false }
+    }
 }
 
 /// Runs the stages; the error is the reason, told whole.
@@ -63,11 +72,7 @@ pub(super) async fn run(
     };
     cx.tell(Event::Observed { phase: cx.phase.clone(), observation });
     if let Applicability::No { reason, .. } = observed {
-        return Ok(Done {
-            outcome: Outcome::NotApplicable,
-            reason: Some(reason),
-            outputs: Value::Null,
-        });
+        return Ok(Done::without_work(Outcome::NotApplicable, reason));
     }
     let decision =
         stage(cx, Stage::Decide, decide(plan, position, phase.as_mut(), shared, cx)).await?;
@@ -82,11 +87,9 @@ pub(super) async fn run(
         other => Map::from_iter([("decision".to_owned(), other)]),
     };
     outputs.extend(more);
-    judge(&checks).map(|(outcome, reason)| Done {
-        outcome,
-        reason,
-        outputs: Value::Object(outputs),
-    })
+    let partial = checks.iter().any(|check| check.is_bad() && check.optional);
+    let (outcome, reason) = judge(&checks)?;
+    Ok(Done { outcome, reason, outputs: Value::Object(outputs), partial })
 }
 
 /// Times a stage and tells of it.

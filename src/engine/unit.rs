@@ -28,6 +28,7 @@ pub(super) struct Ended {
     pub(super) reason: Option<String>,
     pub(super) seconds: f64,
     pub(super) outputs: Value,
+    pub(super) partial: bool,
 }
 
 /// Why an attempt ended badly.
@@ -59,15 +60,14 @@ impl Unit {
     /// Runs the phase to its end.
     pub(super) async fn run(self) -> Ended {
         let started = self.cx.run.clock.instant();
-        let (outcome, reason, outputs) = match self.condition() {
-            Ok(None) => match self.attempts().await {
-                Ok(done) => (done.outcome, done.reason, done.outputs),
-                Err(failure) => (failure.outcome, Some(failure.reason), Value::Null),
-            },
-            Ok(Some(skipped)) => (Outcome::Skipped, Some(skipped), Value::Null),
-            Err(reason) => (Outcome::Failed, Some(reason), Value::Null),
+        let done = match self.condition() {
+            Ok(None) => self.attempts().await,
+            Ok(Some(skipped)) => Ok(stages::Done::without_work(Outcome::Skipped, skipped)),
+            Err(reason) => Err(Failure { outcome: Outcome::Failed, reason }),
         };
-        Ended { outcome, reason, seconds: self.seconds_since(started), outputs }
+        let stages::Done { outcome, reason, outputs, partial } = done
+            .unwrap_or_else(|failure| stages::Done::without_work(failure.outcome, failure.reason));
+        Ended { outcome, reason, seconds: self.seconds_since(started), outputs, partial }
     }
 
     fn seconds_since(&self, started: Instant) -> f64 {
