@@ -133,7 +133,7 @@ fn readers(
     let mut readers: Vec<Box<dyn EventSink>> = vec![Box::new(JsonReport::new(results))];
     match mode {
         ProgressMode::Bar => {
-            readers.push(Box::new(ProgressBars::start(progress.clone(), terminal::width())?))
+            readers.push(Box::new(ProgressBars::start(progress.clone(), terminal::width())?));
         }
         ProgressMode::Json => readers.push(Box::new(JsonLines(std::io::stdout()))),
         ProgressMode::Plain | ProgressMode::Auto => {
