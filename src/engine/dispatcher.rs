@@ -80,6 +80,7 @@ pub struct Dispatcher {
     open: usize,
     jobs: usize,
     stopping: bool,
+    finished: bool,
     outputs: BTreeMap<usize, Value>,
     events: Vec<Event>,
     actions: Vec<Action>,
@@ -106,6 +107,7 @@ impl Dispatcher {
             open: plan.phases.len(),
             jobs: jobs.max(1),
             stopping: false,
+            finished: false,
             outputs: BTreeMap::new(),
             events: Vec::new(),
             actions: Vec::new(),
@@ -128,6 +130,9 @@ impl Dispatcher {
             Input::Stop => self.stop(),
         }
         self.start_what_can();
+        if self.open == 0 && !std::mem::replace(&mut self.finished, true) {
+            self.actions.push(Action::Finish);
+        }
         (std::mem::take(&mut self.actions), std::mem::take(&mut self.events))
     }
 
@@ -162,9 +167,6 @@ impl Dispatcher {
                     Value::Null,
                 );
             }
-        }
-        if self.open == 0 {
-            self.actions.push(Action::Finish);
         }
     }
 
@@ -215,18 +217,21 @@ impl Dispatcher {
                 let State::Waiting { missing } = &mut self.states[dependent] else { continue };
                 if outcome.is_good() {
                     *missing -= 1;
-                    if *missing == 0 && self.plan.phases[dependent].selected {
+                    if *missing > 0 {
+                        continue;
+                    }
+                    if self.plan.phases[dependent].selected && !self.stopping {
                         self.states[dependent] = State::Ready;
                         self.ready.insert(self.rank[dependent]);
-                    } else if *missing == 0 {
-                        ending.push((
-                            dependent,
-                            Outcome::Skipped,
-                            Some(NOT_SELECTED.to_owned()),
-                            0.0,
-                            Value::Null,
-                        ));
+                        continue;
                     }
+                    // What it needs may end well after the stop; there is then nobody left to start it.
+                    let (next, why) = if self.plan.phases[dependent].selected {
+                        (Outcome::Cancelled, STOPPED)
+                    } else {
+                        (Outcome::Skipped, NOT_SELECTED)
+                    };
+                    ending.push((dependent, next, Some(why.to_owned()), 0.0, Value::Null));
                 } else {
                     let (next, why) = self.consequence(position, outcome);
                     // Marked now, so that a second bad need does not end it twice.
@@ -234,9 +239,6 @@ impl Dispatcher {
                     ending.push((dependent, next, Some(why), 0.0, Value::Null));
                 }
             }
-        }
-        if self.open == 0 {
-            self.actions.push(Action::Finish);
         }
     }
 
