@@ -102,6 +102,7 @@ pub struct Dispatcher {
     stopping: bool,
     /// True when something optional inside a phase is not as wanted.
     partial: bool,
+    finished: bool,
     outputs: BTreeMap<usize, Value>,
     events: Vec<Event>,
     actions: Vec<Action>,
@@ -129,6 +130,7 @@ impl Dispatcher {
             jobs: jobs.max(1),
             stopping: false,
             partial: false,
+            finished: false,
             outputs: BTreeMap::new(),
             events: Vec::new(),
             actions: Vec::new(),
@@ -151,6 +153,9 @@ impl Dispatcher {
             Input::Stop => self.stop(),
         }
         self.start_what_can();
+        if self.open == 0 && !std::mem::replace(&mut self.finished, true) {
+            self.actions.push(Action::Finish);
+        }
         (std::mem::take(&mut self.actions), std::mem::take(&mut self.events))
     }
 
@@ -183,9 +188,6 @@ impl Dispatcher {
             } else if no_needs {
                 self.end(End::unstarted(position, Outcome::Skipped, NOT_SELECTED.to_owned()));
             }
-        }
-        if self.open == 0 {
-            self.actions.push(Action::Finish);
         }
     }
 
@@ -238,21 +240,20 @@ impl Dispatcher {
                     ending.push(End::unstarted(dependent, next, why));
                 } else if *missing > 1 {
                     *missing -= 1;
-                } else if self.plan.phases[dependent].selected {
-                    self.states[dependent] = State::Ready;
-                    self.ready.insert(self.rank[dependent]);
-                } else {
-                    self.states[dependent] = State::Running;
+                } else if !self.plan.phases[dependent].selected {
                     ending.push(End::unstarted(
                         dependent,
                         Outcome::Skipped,
                         NOT_SELECTED.to_owned(),
                     ));
+                } else if self.stopping {
+                    // What it needs has ended well after the stop; there is nobody left to start it.
+                    ending.push(End::unstarted(dependent, Outcome::Cancelled, STOPPED.to_owned()));
+                } else {
+                    self.states[dependent] = State::Ready;
+                    self.ready.insert(self.rank[dependent]);
                 }
             }
-        }
-        if self.open == 0 {
-            self.actions.push(Action::Finish);
         }
     }
 

@@ -19,6 +19,8 @@ mod preview;
 mod recover;
 mod run;
 mod stages;
+#[cfg(test)]
+mod tests;
 mod unit;
 
 pub use dispatcher::{Action, Dispatcher, End, Input};
