@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{Action, Dispatcher, Input};
+use super::{Action, Dispatcher, End, Input};
 use crate::event::{Check, Event, Outcome, OverallStatus};
 use crate::phase::{Applicability, Context, Kind, PhaseError, Registry};
 use crate::pipeline::read_text;
