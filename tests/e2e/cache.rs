@@ -103,7 +103,7 @@ fn a_corrupt_entry_is_told_moved_aside_and_measured_anew() {
         house.trueup(&["run", "p.yaml"]).wanted(0);
         assert_eq!(pool(&house)["cache"]["hit"], false);
         let notes = pool(&house)["notes"].to_string();
-        assert!(notes.contains("moved"), "{notes}");
+        assert!(notes.contains("was not trusted"), "{notes}");
         assert!(entry.with_extension("bad").exists());
     }
     house.trueup(&["run", "p.yaml"]).wanted(0);

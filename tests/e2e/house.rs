@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
@@ -76,8 +77,14 @@ impl House {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(TRUEUP);
         self.prepare(&mut command);
-        command.args(arguments).args(self.folders(arguments));
+        self.arguments(&mut command, arguments);
         command
+    }
+
+    /// The options that keep a subcommand within the place stand between it and its own arguments.
+    fn arguments(&self, command: &mut Command, arguments: &[&str]) {
+        let (subcommand, rest) = arguments.split_at(arguments.len().min(1));
+        command.args(subcommand).args(self.folders(arguments)).args(rest);
     }
 
     fn prepare(&self, command: &mut Command) {
@@ -93,7 +100,6 @@ impl House {
             .stderr(Stdio::piped());
     }
 
-    /// The options that keep a subcommand within the place.
     fn folders(&self, arguments: &[&str]) -> Vec<String> {
         let option =
             |name: &str, path: &str| [name.to_owned(), self.path(path).display().to_string()];
@@ -119,16 +125,21 @@ impl House {
         Running::start(self.command(arguments))
     }
 
-    /// Runs the program to its end as another user where the test is root, else as it is.
-    pub fn trueup_unprivileged(&self, arguments: &[&str]) -> Ended {
+    /// The program as another user where the test is root, else as it is; the place is then open to all.
+    pub fn unprivileged(&self, arguments: &[&str]) -> Command {
+        for folder in ["", "results", "cache"] {
+            let path = self.path(folder);
+            fs::create_dir_all(&path).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+        }
         let program = self.path("trueup");
         if fs::hard_link(TRUEUP, &program).is_err() {
             fs::copy(TRUEUP, &program).unwrap();
         }
         let mut command = unprivileged(&program);
         self.prepare(&mut command);
-        command.args(arguments).args(self.folders(arguments));
-        Running::start(command).end()
+        self.arguments(&mut command, arguments);
+        command
     }
 
     /// The report of the last run that came to its end.
@@ -160,23 +171,6 @@ impl House {
         let run = self.runs().pop().expect("a run");
         let text = self.get(&format!("results/runs/{run}/events.jsonl"));
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
-    /// Waits until the last run has recorded an event that `is` accepts.
-    pub fn wait_for_event(&self, what: &str, is: impl Fn(&Value) -> bool) {
-        wait_until(what, || {
-            let Some(run) = self.runs().pop() else { return false };
-            let path = self.path(&format!("results/runs/{run}/events.jsonl"));
-            let text = fs::read_to_string(path).unwrap_or_default();
-            text.lines().filter_map(|line| serde_json::from_str(line).ok()).any(|event| is(&event))
-        });
-    }
-
-    /// Waits until a phase of the last run is in a stage.
-    pub fn wait_for_stage(&self, phase: &str, stage: &str) {
-        self.wait_for_event(&format!("{phase} to {stage}"), |event| {
-            event["event"] == "stage_started" && event["phase"] == phase && event["stage"] == stage
-        });
     }
 
     /// Waits until a file is there and has a number in it, such as the id of a process.
