@@ -24,7 +24,8 @@ fn pipeline() -> String {
         let _ = write!(text, "  p{phase}: {{ uses: command, with: {{ argv: [/bin/true] }}");
         if phase >= 10 {
             let layer = phase / 10 * 10 - 10;
-            let needs: Vec<String> = (0..3).map(|n| format!("p{}", layer + (phase + n) % 10)).collect();
+            let needs: Vec<String> =
+                (0..3).map(|n| format!("p{}", layer + (phase + n) % 10)).collect();
             let _ = write!(text, ", needs: [{}]", needs.join(", "));
         }
         text.push_str(" }\n");
@@ -74,7 +75,11 @@ fn engine(criterion: &mut Criterion) {
     group.bench_function("read and bind", |bencher| bencher.iter(|| plan(black_box(&text))));
     let bound = Arc::new(plan(&text));
     group.bench_function("order", |bencher| {
-        bencher.iter_batched(|| Arc::clone(&bound), |plan| assert_eq!(order(&plan), PHASES), BatchSize::SmallInput);
+        bencher.iter_batched(
+            || Arc::clone(&bound),
+            |plan| assert_eq!(order(&plan), PHASES),
+            BatchSize::SmallInput,
+        );
     });
     group.finish();
 
