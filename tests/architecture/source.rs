@@ -155,26 +155,15 @@ fn blank_texts(text: &str) -> String {
             [b'/', b'/', ..] => at + length_until(rest, b"\n"),
             [b'/', b'*', ..] => at + block_comment(rest),
             [b'"', ..] => at + quoted(rest),
-            [b'r' | b'b', ..] if at == 0 || !is_word(bytes[at - 1]) => match raw(rest) {
-                Some(length) => at + length,
-                None => {
-                    at += 1;
-                    continue;
-                }
-            },
+            [b'r' | b'b', ..] if at == 0 || !is_word(bytes[at - 1]) => at + raw(rest).unwrap_or(0),
             [b'\'', b'\\', ..] => at + 2 + length_until(&rest[2..], b"'").max(1) + 1,
-            [b'\'', ..] => match character(&text[at..]) {
-                Some(length) => at + length,
-                None => {
-                    at += 1;
-                    continue;
-                }
-            },
-            _ => {
-                at += 1;
-                continue;
-            }
+            [b'\'', ..] => at + character(&text[at..]).unwrap_or(0),
+            _ => at,
         };
+        if end == at {
+            at += 1;
+            continue;
+        }
         let end = end.min(bytes.len());
         for byte in &mut out[at..end] {
             if *byte != b'\n' {

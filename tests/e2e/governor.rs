@@ -76,9 +76,8 @@ fn changes(house: &House) -> Vec<Value> {
 
 #[test]
 fn settings_are_applied_kept_found_in_place_and_taken_back_to_exactly_the_former_tree() {
-    let layouts: [(fn(&House), usize); 2] =
-        [(host_with_policies, 3), (host_with_folders_per_cpu, 3)];
-    for (host, different) in layouts {
+    let different = 3;
+    for host in [host_with_policies, host_with_folders_per_cpu] as [fn(&House); 2] {
         let house = House::with_phases(PHASES);
         host(&house);
         let before = trimmed(&house);

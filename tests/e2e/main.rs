@@ -5,6 +5,7 @@
     clippy::disallowed_methods,
     reason = "tests start the program and make the files that it reads"
 )]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what can't be is a failed test")]
 
 mod cache;
 mod crash;
