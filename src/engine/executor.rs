@@ -7,8 +7,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
 use super::dispatcher::{Action, Dispatcher, End, Input};
-use super::run::Recorder;
-use super::unit::{Ended, Unit, UnitShared};
+use super::recorder::Recorder;
+use super::stages::Shared;
+use super::unit::{Ended, Unit};
 use crate::event::{Event, Outcome, OverallStatus, PhaseName};
 use crate::phase::{Context, RunContext};
 use crate::pipeline::Scope;
@@ -19,7 +20,7 @@ use crate::shutdown::Shutdown;
 pub(super) struct Executor {
     pub(super) plan: Arc<Plan>,
     pub(super) run: Arc<RunContext>,
-    pub(super) shared: Arc<UnitShared>,
+    pub(super) shared: Arc<Shared>,
     pub(super) shutdown: Shutdown,
     pub(super) jobs: usize,
 }

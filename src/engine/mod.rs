@@ -16,6 +16,7 @@
 mod dispatcher;
 mod executor;
 mod preview;
+mod recorder;
 mod recover;
 mod run;
 mod stages;

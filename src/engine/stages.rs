@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::unit::UnitShared;
 use crate::cache::{CacheDirectory, Lookup, Manifest, MissReason, Origin};
 use crate::change::{Applied, Applier, ApplyResult, Change, Reverted, TakenBack};
 use crate::event::{
@@ -29,6 +28,12 @@ pub enum Memory {
     Off,
 }
 
+/// What all phases of a run share beyond their context.
+pub(super) struct Shared {
+    pub(super) applier: Applier,
+    pub(super) memory: Memory,
+}
+
 /// A phase that came to its end.
 pub(super) struct Done {
     pub(super) outcome: Outcome,
@@ -50,7 +55,7 @@ pub(super) async fn run(
     plan: &Plan,
     position: usize,
     scope: &Scope,
-    shared: &UnitShared,
+    shared: &Shared,
     cx: &Context,
 ) -> Result<Done, String> {
     let with = plan
@@ -123,7 +128,7 @@ async fn decide(
     plan: &Plan,
     position: usize,
     phase: &mut dyn AnyPhase,
-    shared: &UnitShared,
+    shared: &Shared,
     cx: &Context,
 ) -> Result<Value, PhaseError> {
     let kind = &plan.phases[position].kind;
@@ -173,7 +178,7 @@ fn tell_decision(
 
 /// A decision that can't be remembered is told of, and holds all the same.
 async fn remember(
-    shared: &UnitShared,
+    shared: &Shared,
     cx: &Context,
     kind: &'static str,
     manifest: Manifest,
@@ -202,7 +207,7 @@ async fn remember(
 /// Changes first, through the journal; then whatever else the kind does.
 async fn apply(
     phase: &mut dyn AnyPhase,
-    shared: &UnitShared,
+    shared: &Shared,
     cx: &Context,
 ) -> Result<Map<String, Value>, PhaseError> {
     let changes = phase.diff(&cx.phase)?;

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::stages::{self, Memory};
-use crate::change::Applier;
+use super::stages::{self, Shared};
 use crate::event::{Event, Outcome};
 use crate::phase::Context;
 use crate::pipeline::{Condition, Scope, evaluate_condition};
@@ -15,12 +14,6 @@ use crate::plan::Plan;
 
 /// How long a phase that was told to stop may clean up.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// What all units of a run share.
-pub(super) struct UnitShared {
-    pub(super) applier: Applier,
-    pub(super) memory: Memory,
-}
 
 /// How a phase ended.
 pub(super) struct Ended {
@@ -43,7 +36,7 @@ pub(super) struct Unit {
     position: usize,
     cx: Context,
     scope: Scope,
-    shared: Arc<UnitShared>,
+    shared: Arc<Shared>,
 }
 
 impl Unit {
@@ -52,7 +45,7 @@ impl Unit {
         position: usize,
         cx: Context,
         scope: Scope,
-        shared: Arc<UnitShared>,
+        shared: Arc<Shared>,
     ) -> Self {
         Self { plan, position, cx, scope, shared }
     }
