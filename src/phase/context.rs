@@ -7,11 +7,11 @@ use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-use super::{PhaseError, Service, Services};
+use super::{Dependencies, PhaseError, Service, Services};
 use crate::clock::Clock;
 use crate::disk;
 use crate::event::{Event, PhaseName, Progress, ProgressBoard, RunId};
-use crate::host::{Facts, Sysroot};
+use crate::host::{Fact, Facts, Sysroot};
 use crate::measure::model::Measurement;
 use crate::tuner::trial::{Trial, TrialLog};
 
@@ -118,6 +118,13 @@ impl Context {
         } else {
             Ok(())
         }
+    }
+
+    /// Facts of the host that a decision depends on.
+    #[must_use]
+    pub fn facts(&self, wanted: &[Fact]) -> Dependencies {
+        let parts = self.run.facts.digest_parts(wanted);
+        parts.into_iter().map(|(name, value)| (name, value.into())).collect()
     }
 
     /// The service that a phase upstream has started.

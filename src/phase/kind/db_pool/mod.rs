@@ -177,14 +177,7 @@ impl Kind for DbPool {
     }
 
     fn depends_on(_: &With, found: &Observation, cx: &Context) -> Result<Dependencies, PhaseError> {
-        let facts = cx.run.facts.digest_parts(&[
-            Fact::CpuModel,
-            Fact::UsableCpus,
-            Fact::Memory,
-            Fact::Kernel,
-        ]);
-        let mut parts: Dependencies =
-            facts.into_iter().map(|(name, value)| (name, value.into())).collect();
+        let mut parts = cx.facts(&[Fact::CpuModel, Fact::UsableCpus, Fact::Memory, Fact::Kernel]);
         // The version of the embedded engine is that of trueup.
         let version = if found.engine == Engine::Postgres.name() {
             json!(found.version)

@@ -173,14 +173,7 @@ impl Kind for ServiceStartup {
     }
 
     fn depends_on(_: &With, found: &Observation, cx: &Context) -> Result<Dependencies, PhaseError> {
-        let facts = cx.run.facts.digest_parts(&[
-            Fact::CpuModel,
-            Fact::UsableCpus,
-            Fact::Memory,
-            Fact::Kernel,
-        ]);
-        let mut parts: Dependencies =
-            facts.into_iter().map(|(name, value)| (name, value.into())).collect();
+        let mut parts = cx.facts(&[Fact::CpuModel, Fact::UsableCpus, Fact::Memory, Fact::Kernel]);
         parts.insert("program".to_owned(), cx.run.program_digest()?.into());
         parts.insert("wanted".to_owned(), json!(found.wanted));
         parts.insert("parameters".to_owned(), json!(found.parameters));

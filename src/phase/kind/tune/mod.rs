@@ -160,10 +160,13 @@ impl Kind for Tune {
     }
 
     fn depends_on(_: &With, _: &Observation, cx: &Context) -> Result<Dependencies, PhaseError> {
-        let facts = [Fact::CpuModel, Fact::CpuFlags, Fact::UsableCpus, Fact::Memory, Fact::Kernel];
-        let facts = cx.run.facts.digest_parts(&facts);
-        let mut parts: Dependencies =
-            facts.into_iter().map(|(name, value)| (name, value.into())).collect();
+        let mut parts = cx.facts(&[
+            Fact::CpuModel,
+            Fact::CpuFlags,
+            Fact::UsableCpus,
+            Fact::Memory,
+            Fact::Kernel,
+        ]);
         parts.insert("program".to_owned(), cx.run.program_digest()?.into());
         let service = cx.upstream.iter().find_map(|(_, outputs)| outputs.get("parameters"));
         let service = service.ok_or_else(|| {
