@@ -1,7 +1,7 @@
 //! A database by its URL: SQLite or PostgreSQL, opened with the options that everybody here needs.
 //!
 //! Both speak the same SQL as far as it is used here (`$1` parameters, `ON CONFLICT`, `RETURNING`), so one
-//! statement serves both through [`with_pool!`]. Knows no table.
+//! statement serves both through [`with_pool!`](crate::with_pool). Knows no table.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
@@ -112,7 +113,8 @@ impl DatabaseUrl {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(Duration::from_secs(10)))
+            .busy_timeout(Duration::from_secs(10))
+            .disable_statement_logging())
     }
 }
 
@@ -238,7 +240,7 @@ impl Database {
                     .max_connections(size.max)
                     .acquire_timeout(size.acquire);
                 let connect = PgConnectOptions::from_str(&url.text).map_err(refused)?;
-                let connect = connect.application_name("trueup");
+                let connect = connect.application_name("trueup").disable_statement_logging();
                 options.connect_with(connect).await.map(Self::Postgres).map_err(refused)
             }
         }

@@ -247,7 +247,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const DAY: Duration = Duration::from_secs(24 * 3600);
+    const DAY: Duration = Duration::from_hours(24);
+    const ALMOST: Duration = Duration::from_secs(24 * 3600 - 1);
     const ORIGIN: Origin<'static> = Origin { kind: "db_pool", phase: "pool", run: "r1" };
 
     fn cache(dir: &Path) -> (CacheDirectory, Clock) {
@@ -268,11 +269,11 @@ mod tests {
             Lookup::Miss(MissReason::Absent)
         );
         cache.remember(manifest(20), ORIGIN, json!({"pool_size": 7}), DAY).unwrap();
-        clock.advance(DAY - Duration::from_secs(1));
+        clock.advance(ALMOST);
         match cache.look_up("db_pool", "pool", &manifest(20)) {
             Lookup::Hit { entry, age } => {
                 assert_eq!(entry.decision, json!({"pool_size": 7}));
-                assert_eq!(age, DAY - Duration::from_secs(1));
+                assert_eq!(age, ALMOST);
             }
             other @ Lookup::Miss(_) => panic!("{other:?}"),
         }

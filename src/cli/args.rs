@@ -105,11 +105,17 @@ pub(super) struct PipelineArgs {
 #[derive(Debug, Args)]
 pub(super) struct StateArgs {
     /// Where reports, journals and the embedded database are kept.
-    #[arg(long, value_name = "DIR", default_value = "results", env = "TRUEUP_RESULTS")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "results",
+        env = "TRUEUP_RESULTS",
+        global = true
+    )]
     pub(super) results: PathBuf,
 
     /// Where decisions are remembered.
-    #[arg(long, value_name = "DIR", default_value = "cache", env = "TRUEUP_CACHE")]
+    #[arg(long, value_name = "DIR", default_value = "cache", env = "TRUEUP_CACHE", global = true)]
     pub(super) cache_dir: PathBuf,
 }
 
@@ -267,7 +273,7 @@ pub(super) struct PowdArgs {
     #[arg(long)]
     pub(super) public: bool,
 
-    /// Where proofs are recorded: sqlite://PATH or postgres://USER@HOST/DATABASE.
+    /// Where proofs are recorded: <sqlite://PATH> or <postgres://USER@HOST/DATABASE>.
     #[arg(
         long,
         value_name = "URL",

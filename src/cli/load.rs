@@ -75,10 +75,10 @@ fn told(report: &LoadReport) -> String {
         report.errors.failed,
     );
     if let Some(failure) = &report.errors.first_failure {
-        text.push_str(&format!("first error {failure}\n"));
+        text = format!("{text}first error {failure}\n");
     }
     for warning in &report.warnings {
-        text.push_str(&format!("doubt       {warning:?}\n"));
+        text = format!("{text}doubt       {warning:?}\n");
     }
     text
 }

@@ -28,7 +28,7 @@ pub(super) fn powd(options: &PowdArgs) -> Result<ExitCode, Failure> {
             stop_with_stdin(shutdown.cancel.clone())?;
         }
         let told = |address| {
-            eprint_line(&format!("powd verifies on http://{address}, and records in {shown}"))
+            eprint_line(&format!("powd verifies on http://{address}, and records in {shown}"));
         };
         run(config, shutdown.cancel.clone(), Clock::system(), told).await.map_err(|error| {
             match error {

@@ -10,11 +10,11 @@ use super::{terminal, wire};
 use crate::cache::CacheDirectory;
 use crate::clock::Clock;
 use crate::database::DatabaseUrl;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity, render};
 use crate::engine::{
     Foreseen, Forethought, Memory, RunError, RunOptions, preview, run as run_plan,
 };
-use crate::event::{EventSink, ProgressBoard, RunId, read_log};
+use crate::event::{EventSink, ProgressBoard, RunId, SinkError, read_log};
 use crate::host::Facts;
 use crate::phase::{RunContext, Services};
 use crate::report::file::JsonReport;
@@ -53,29 +53,37 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
             progress,
             trials,
         });
-        Ok::<_, Failure>((run.await.map_err(refused)?, shutdown.signal()))
+        Ok::<_, Failure>((run.await.map_err(|error| refused(&error))?, shutdown.signal()))
     })?;
     let (end, signal) = ended;
-    for problem in &end.problems {
-        let text = crate::diagnostic::render(
-            &[Diagnostic {
-                severity: crate::diagnostic::Severity::Warning,
-                ..Diagnostic::from_error("run::reader", problem)
-            }],
-            terminal::error_style(),
-        );
-        std::io::stderr().write_all(text.as_bytes())?;
-    }
+    let code = ExitCode::of(end.status, signal);
+    warn_of_readers(&end.problems);
     if matches!(mode, ProgressMode::Bar | ProgressMode::Plain) {
         let records = read_log(&end.folder.join("events.jsonl"))
             .map_err(|error| Failure::because("run::record", &error))?;
         let path = end.folder.join("report.json").display().to_string();
         let text = summary(&fold(&records), &path, terminal::width());
-        let mut out = std::io::stdout().lock();
-        write!(out, "\n{text}")?;
-        out.flush()?;
+        // Whether anybody still reads it does not change how the run ended.
+        let _ = write!(std::io::stdout().lock(), "\n{text}");
     }
-    Ok(ExitCode::of(end.status, signal))
+    Ok(code)
+}
+
+/// Views that could not be shown to their end; a pipe that was closed was wanted so.
+fn warn_of_readers(problems: &[SinkError]) {
+    let closed = |problem: &&SinkError| {
+        let cause = problem.source.downcast_ref::<std::io::Error>();
+        cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+    };
+    let warnings: Vec<Diagnostic> = problems
+        .iter()
+        .filter(|problem| !closed(problem))
+        .map(|problem| Diagnostic {
+            severity: Severity::Warning,
+            ..Diagnostic::from_error("run::reader", problem)
+        })
+        .collect();
+    let _ = std::io::stderr().write_all(render(&warnings, terminal::error_style()).as_bytes());
 }
 
 pub(super) fn plan(options: &PlanArgs) -> Result<ExitCode, Failure> {
@@ -94,14 +102,14 @@ fn memory(options: &RunArgs, clock: &Clock) -> Memory {
     }
 }
 
-fn refused(error: RunError) -> Failure {
-    match &error {
-        RunError::Locked { .. } => Failure::because("run::locked", &error)
+fn refused(error: &RunError) -> Failure {
+    match error {
+        RunError::Locked { .. } => Failure::because("run::locked", error)
             .help(
                 "wait for it to end, or give this run other folders with --results and --cache-dir",
             )
             .exit(ExitCode::Locked),
-        _ => Failure::because("run::state", &error)
+        _ => Failure::because("run::state", error)
             .help("is the folder of --results writable, and is there room?"),
     }
 }
@@ -124,10 +132,12 @@ fn readers(
 ) -> Result<Vec<Box<dyn EventSink>>, Failure> {
     let mut readers: Vec<Box<dyn EventSink>> = vec![Box::new(JsonReport::new(results))];
     match mode {
-        ProgressMode::Bar => readers.push(Box::new(ProgressBars::start(progress.clone())?)),
+        ProgressMode::Bar => {
+            readers.push(Box::new(ProgressBars::start(progress.clone(), terminal::width())?));
+        }
         ProgressMode::Json => readers.push(Box::new(JsonLines(std::io::stdout()))),
         ProgressMode::Plain | ProgressMode::Auto => {
-            readers.push(Box::new(PlainLines(std::io::stdout())))
+            readers.push(Box::new(PlainLines(std::io::stdout())));
         }
         ProgressMode::None => {}
     }

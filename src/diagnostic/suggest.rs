@@ -7,7 +7,7 @@ pub fn did_you_mean<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -
     let nearest = known
         .iter()
         .map(|name| (strsim::damerau_levenshtein(found, name), *name))
-        .filter(|(distance, name)| *distance <= 1 + name.len() / 4)
+        .filter(|(distance, name)| *distance <= 1 + name.len() / 4 && *distance < found.len())
         .min();
     match nearest {
         Some((_, name)) => Some(format!("did you mean `{name}`?")),

@@ -41,20 +41,40 @@ pub enum Input {
     /// Something happened inside a running phase.
     Happened(Event),
     /// A running phase ended.
-    Ended {
-        /// Position in the plan.
-        phase: usize,
-        /// How.
-        outcome: Outcome,
-        /// Why.
-        reason: Option<String>,
-        /// Since its start.
-        seconds: f64,
-        /// What others can see of it.
-        outputs: Value,
-    },
+    Ended(End),
     /// Start nothing more.
     Stop,
+}
+
+/// The end of a phase.
+#[derive(Debug)]
+pub struct End {
+    /// Position in the plan.
+    pub phase: usize,
+    /// How.
+    pub outcome: Outcome,
+    /// Why, unless it simply succeeded.
+    pub reason: Option<String>,
+    /// Since its start.
+    pub seconds: f64,
+    /// What others can see of it.
+    pub outputs: Value,
+    /// True when something optional in it is not as wanted.
+    pub partial: bool,
+}
+
+impl End {
+    /// The end of a phase that was never started.
+    fn unstarted(phase: usize, outcome: Outcome, reason: String) -> Self {
+        Self {
+            phase,
+            outcome,
+            reason: Some(reason),
+            seconds: 0.0,
+            outputs: Value::Null,
+            partial: false,
+        }
+    }
 }
 
 /// What is to be done.
@@ -80,6 +100,9 @@ pub struct Dispatcher {
     open: usize,
     jobs: usize,
     stopping: bool,
+    /// True when something optional inside a phase is not as wanted.
+    partial: bool,
+    finished: bool,
     outputs: BTreeMap<usize, Value>,
     events: Vec<Event>,
     actions: Vec<Action>,
@@ -106,6 +129,8 @@ impl Dispatcher {
             open: plan.phases.len(),
             jobs: jobs.max(1),
             stopping: false,
+            partial: false,
+            finished: false,
             outputs: BTreeMap::new(),
             events: Vec::new(),
             actions: Vec::new(),
@@ -118,16 +143,19 @@ impl Dispatcher {
         match input {
             Input::Begin => self.begin(),
             Input::Happened(event) => self.events.push(event),
-            Input::Ended { phase, outcome, reason, seconds, outputs } => {
+            Input::Ended(end) => {
                 self.running -= 1;
-                for resource in &self.plan.spec(phase).exclusive {
+                for resource in &self.plan.spec(end.phase).exclusive {
                     self.held.remove(resource);
                 }
-                self.end(phase, outcome, reason, seconds, outputs);
+                self.end(end);
             }
             Input::Stop => self.stop(),
         }
         self.start_what_can();
+        if self.open == 0 && !std::mem::replace(&mut self.finished, true) {
+            self.actions.push(Action::Finish);
+        }
         (std::mem::take(&mut self.actions), std::mem::take(&mut self.events))
     }
 
@@ -140,10 +168,14 @@ impl Dispatcher {
     /// The status of the run when every phase has ended.
     #[must_use]
     pub fn status(&self) -> OverallStatus {
-        OverallStatus::of(self.states.iter().enumerate().map(|(position, state)| match state {
+        let ends = self.states.iter().enumerate().map(|(position, state)| match state {
             State::Ended(outcome) => (*outcome, self.plan.spec(position).optional),
             State::Waiting { .. } | State::Ready | State::Running => (Outcome::Cancelled, false),
-        }))
+        });
+        match OverallStatus::of(ends) {
+            OverallStatus::Success if self.partial => OverallStatus::PartialSuccess,
+            status => status,
+        }
     }
 
     fn begin(&mut self) {
@@ -154,17 +186,8 @@ impl Dispatcher {
                 self.states[position] = State::Ready;
                 self.ready.insert(self.rank[position]);
             } else if no_needs {
-                self.end(
-                    position,
-                    Outcome::Skipped,
-                    Some(NOT_SELECTED.to_owned()),
-                    0.0,
-                    Value::Null,
-                );
+                self.end(End::unstarted(position, Outcome::Skipped, NOT_SELECTED.to_owned()));
             }
-        }
-        if self.open == 0 {
-            self.actions.push(Action::Finish);
         }
     }
 
@@ -188,24 +211,21 @@ impl Dispatcher {
     }
 
     /// The one transition into [`State::Ended`]; carries on to the dependents.
-    fn end(
-        &mut self,
-        position: usize,
-        outcome: Outcome,
-        reason: Option<String>,
-        seconds: f64,
-        outputs: Value,
-    ) {
-        let mut ending = vec![(position, outcome, reason, seconds, outputs)];
-        while let Some((position, outcome, reason, seconds, outputs)) = ending.pop() {
+    fn end(&mut self, first: End) {
+        let mut ending = vec![first];
+        while let Some(end) = ending.pop() {
+            let End { phase: position, outcome, reason, seconds, outputs, partial } = end;
+            self.partial |= partial;
             self.states[position] = State::Ended(outcome);
             self.open -= 1;
+            let phase = self.plan.name(position).clone();
+            let visible = outputs.clone();
             self.events.push(Event::PhaseEnded {
-                phase: self.plan.name(position).clone(),
+                phase,
                 outcome,
                 reason,
                 seconds,
-                outputs: outputs.clone(),
+                outputs: visible,
             });
             if outcome.is_good() {
                 self.outputs.insert(position, outputs);
@@ -213,30 +233,27 @@ impl Dispatcher {
             let dependents = self.plan.phases[position].dependents.clone();
             for dependent in dependents {
                 let State::Waiting { missing } = &mut self.states[dependent] else { continue };
-                if outcome.is_good() {
-                    *missing -= 1;
-                    if *missing == 0 && self.plan.phases[dependent].selected {
-                        self.states[dependent] = State::Ready;
-                        self.ready.insert(self.rank[dependent]);
-                    } else if *missing == 0 {
-                        ending.push((
-                            dependent,
-                            Outcome::Skipped,
-                            Some(NOT_SELECTED.to_owned()),
-                            0.0,
-                            Value::Null,
-                        ));
-                    }
-                } else {
+                if !outcome.is_good() {
                     let (next, why) = self.consequence(position, outcome);
                     // Marked now, so that a second bad need does not end it twice.
                     self.states[dependent] = State::Running;
-                    ending.push((dependent, next, Some(why), 0.0, Value::Null));
+                    ending.push(End::unstarted(dependent, next, why));
+                } else if *missing > 1 {
+                    *missing -= 1;
+                } else if !self.plan.phases[dependent].selected {
+                    ending.push(End::unstarted(
+                        dependent,
+                        Outcome::Skipped,
+                        NOT_SELECTED.to_owned(),
+                    ));
+                } else if self.stopping {
+                    // What it needs has ended well after the stop; there is nobody left to start it.
+                    ending.push(End::unstarted(dependent, Outcome::Cancelled, STOPPED.to_owned()));
+                } else {
+                    self.states[dependent] = State::Ready;
+                    self.ready.insert(self.rank[dependent]);
                 }
             }
-        }
-        if self.open == 0 {
-            self.actions.push(Action::Finish);
         }
     }
 
@@ -256,10 +273,9 @@ impl Dispatcher {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
-        let ready: Vec<usize> = std::mem::take(&mut self.ready).into_iter().collect();
-        for rank in ready {
-            let why = Some(STOPPED.to_owned());
-            self.end(self.plan.order[rank], Outcome::Cancelled, why, 0.0, Value::Null);
+        for rank in std::mem::take(&mut self.ready) {
+            let position = self.plan.order[rank];
+            self.end(End::unstarted(position, Outcome::Cancelled, STOPPED.to_owned()));
         }
     }
 }

@@ -6,9 +6,10 @@ use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use super::dispatcher::{Action, Dispatcher, Input};
-use super::run::Recorder;
-use super::unit::{Ended, Unit, UnitShared};
+use super::dispatcher::{Action, Dispatcher, End, Input};
+use super::recorder::Recorder;
+use super::stages::Shared;
+use super::unit::{Ended, Unit};
 use crate::event::{Event, Outcome, OverallStatus, PhaseName};
 use crate::phase::{Context, RunContext};
 use crate::pipeline::Scope;
@@ -19,7 +20,7 @@ use crate::shutdown::Shutdown;
 pub(super) struct Executor {
     pub(super) plan: Arc<Plan>,
     pub(super) run: Arc<RunContext>,
-    pub(super) shared: Arc<UnitShared>,
+    pub(super) shared: Arc<Shared>,
     pub(super) shutdown: Shutdown,
     pub(super) jobs: usize,
 }
@@ -71,8 +72,8 @@ impl Executor {
                             (position, panicked(&error))
                         }
                     };
-                    let Ended { outcome, reason, seconds, outputs } = ended;
-                    Some(Input::Ended { phase: position, outcome, reason, seconds, outputs })
+                    let Ended { outcome, reason, seconds, outputs, partial } = ended;
+                    Some(Input::Ended(End { phase: position, outcome, reason, seconds, outputs, partial }))
                 }
             };
         }
@@ -126,5 +127,6 @@ fn panicked(error: &tokio::task::JoinError) -> Ended {
         reason: Some(format!("a defect in trueup ended the phase: {error}")),
         seconds: 0.0,
         outputs: Value::Null,
+        partial: false,
     }
 }

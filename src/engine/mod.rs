@@ -16,12 +16,15 @@
 mod dispatcher;
 mod executor;
 mod preview;
+mod recorder;
 mod recover;
 mod run;
 mod stages;
+#[cfg(test)]
+mod tests;
 mod unit;
 
-pub use dispatcher::{Action, Dispatcher, Input};
+pub use dispatcher::{Action, Dispatcher, End, Input};
 pub use preview::{Foreseen, Forethought, Preview, preview};
 pub use run::{RunEnd, RunError, RunOptions, run};
 pub use stages::{Memory, TTL};

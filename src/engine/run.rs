@@ -2,20 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::executor::Executor;
+use super::recorder::Recorder;
 use super::recover::recover;
-use super::stages::Memory;
-use super::unit::UnitShared;
+use super::stages::{Memory, Shared};
 use crate::change::{Applier, TakenBack};
 use crate::clock::Clock;
 use crate::disk::{self, DiskError, LockFile, Locked};
 use crate::event::{
-    Event, EventLog, EventSink, Fanout, LogError, OverallStatus, ProgressBoard, Record, RunId,
-    SCHEMA,
+    Event, EventLog, EventSink, Fanout, LogError, OverallStatus, ProgressBoard, RunId, SinkError,
 };
 use crate::host::{Facts, Sysroot};
 use crate::phase::{RunContext, Services};
@@ -64,7 +63,7 @@ pub struct RunEnd {
     /// Its folder.
     pub folder: PathBuf,
     /// Readers of events that failed; the record itself is whole.
-    pub problems: Vec<crate::event::SinkError>,
+    pub problems: Vec<SinkError>,
 }
 
 /// Why a run could not be made, or not be recorded to its end.
@@ -133,7 +132,7 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
     let executor = Executor {
         plan: Arc::new(plan),
         run: Arc::clone(&context),
-        shared: Arc::new(UnitShared { applier: applier.clone(), memory: options.memory }),
+        shared: Arc::new(Shared { applier: applier.clone(), memory: options.memory }),
         shutdown: options.shutdown.clone(),
         jobs: options.jobs,
     };
@@ -144,7 +143,7 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
     let seconds = recorder.elapsed();
     recorder.record(Event::RunEnded { status, seconds, signal });
     drop(lock);
-    let problems = recorder.finish()?;
+    let problems = recorder.finish().map_err(RunError::Record)?;
     Ok(RunEnd { run, status, folder, problems })
 }
 
@@ -185,56 +184,5 @@ fn close_journal(applier: &Applier, status: OverallStatus, recorder: &mut Record
     }
     if let Err(error) = applier.keep() {
         recorder.record(Event::Noted { phase: None, text: error.to_string() });
-    }
-}
-
-/// Numbers events, writes the record, hands it on to the readers.
-pub(super) struct Recorder {
-    log: EventLog,
-    fanout: Fanout,
-    clock: Clock,
-    started: Instant,
-    next: u64,
-    failed: Option<LogError>,
-}
-
-impl Recorder {
-    fn new(log: EventLog, fanout: Fanout, clock: Clock) -> Self {
-        let started = clock.instant();
-        Self { log, fanout, clock, started, next: 0, failed: None }
-    }
-
-    fn elapsed(&self) -> f64 {
-        (self.clock.instant() - self.started).as_secs_f64()
-    }
-
-    fn record(&mut self, event: Event) {
-        let record = Record {
-            v: SCHEMA,
-            seq: self.next,
-            at: self.clock.now(),
-            elapsed: self.elapsed(),
-            event,
-        };
-        self.next += 1;
-        if self.failed.is_none() {
-            self.failed = self.log.append(&record).err();
-        }
-        self.fanout.send(&Arc::new(record));
-    }
-
-    /// Records events in order; false when the record can't be written any more.
-    pub(super) fn record_all(&mut self, events: Vec<Event>) -> bool {
-        events.into_iter().for_each(|event| self.record(event));
-        self.failed.is_none()
-    }
-
-    fn finish(mut self) -> Result<Vec<crate::event::SinkError>, RunError> {
-        let synced = self.log.sync();
-        let problems = self.fanout.finish();
-        match self.failed.map_or(synced, Err) {
-            Ok(()) => Ok(problems),
-            Err(error) => Err(RunError::Record(error)),
-        }
     }
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::unit::UnitShared;
 use crate::cache::{CacheDirectory, Lookup, Manifest, MissReason, Origin};
 use crate::change::{Applied, Applier, ApplyResult, Change, Reverted, TakenBack};
 use crate::event::{
@@ -16,7 +15,7 @@ use crate::pipeline::Scope;
 use crate::plan::Plan;
 
 /// How long decisions are remembered.
-pub const TTL: Duration = Duration::from_secs(24 * 3600);
+pub const TTL: Duration = Duration::from_hours(24);
 
 /// How decisions are remembered in a run.
 #[derive(Debug, Clone)]
@@ -29,11 +28,26 @@ pub enum Memory {
     Off,
 }
 
+/// What all phases of a run share beyond their context.
+pub(super) struct Shared {
+    pub(super) applier: Applier,
+    pub(super) memory: Memory,
+}
+
 /// A phase that came to its end.
 pub(super) struct Done {
     pub(super) outcome: Outcome,
     pub(super) reason: Option<String>,
     pub(super) outputs: Value,
+    /// True when something optional in it is not as wanted.
+    pub(super) partial: bool,
+}
+
+impl Done {
+    /// An end that has nothing to show for it.
+    pub(super) fn without_work(outcome: Outcome, reason: String) -> Self {
+        Self { outcome, reason: Some(reason), outputs: Value::Null, partial: false }
+    }
 }
 
 /// Runs the stages; the error is the reason, told whole.
@@ -41,7 +55,7 @@ pub(super) async fn run(
     plan: &Plan,
     position: usize,
     scope: &Scope,
-    shared: &UnitShared,
+    shared: &Shared,
     cx: &Context,
 ) -> Result<Done, String> {
     let with = plan
@@ -63,11 +77,7 @@ pub(super) async fn run(
     };
     cx.tell(Event::Observed { phase: cx.phase.clone(), observation });
     if let Applicability::No { reason, .. } = observed {
-        return Ok(Done {
-            outcome: Outcome::NotApplicable,
-            reason: Some(reason),
-            outputs: Value::Null,
-        });
+        return Ok(Done::without_work(Outcome::NotApplicable, reason));
     }
     let decision =
         stage(cx, Stage::Decide, decide(plan, position, phase.as_mut(), shared, cx)).await?;
@@ -82,11 +92,9 @@ pub(super) async fn run(
         other => Map::from_iter([("decision".to_owned(), other)]),
     };
     outputs.extend(more);
-    judge(&checks).map(|(outcome, reason)| Done {
-        outcome,
-        reason,
-        outputs: Value::Object(outputs),
-    })
+    let partial = checks.iter().any(|check| check.is_bad() && check.optional);
+    let (outcome, reason) = judge(&checks)?;
+    Ok(Done { outcome, reason, outputs: Value::Object(outputs), partial })
 }
 
 /// Times a stage and tells of it.
@@ -120,7 +128,7 @@ async fn decide(
     plan: &Plan,
     position: usize,
     phase: &mut dyn AnyPhase,
-    shared: &UnitShared,
+    shared: &Shared,
     cx: &Context,
 ) -> Result<Value, PhaseError> {
     let kind = &plan.phases[position].kind;
@@ -170,7 +178,7 @@ fn tell_decision(
 
 /// A decision that can't be remembered is told of, and holds all the same.
 async fn remember(
-    shared: &UnitShared,
+    shared: &Shared,
     cx: &Context,
     kind: &'static str,
     manifest: Manifest,
@@ -199,15 +207,15 @@ async fn remember(
 /// Changes first, through the journal; then whatever else the kind does.
 async fn apply(
     phase: &mut dyn AnyPhase,
-    shared: &UnitShared,
+    shared: &Shared,
     cx: &Context,
 ) -> Result<Map<String, Value>, PhaseError> {
     let changes = phase.diff(&cx.phase)?;
     if !changes.is_empty() {
         cx.go_on()?;
         let applier = shared.applier.clone();
-        let applied = blocking(move || applier.apply(&changes)).await?;
-        for one in &applied {
+        let made = blocking(move || applier.apply(&changes)).await?;
+        for one in &made {
             cx.tell(Event::Changed { phase: cx.phase.clone(), change: change_record(one) });
         }
     }

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::stages::{self, Memory};
-use crate::change::Applier;
+use super::stages::{self, Shared};
 use crate::event::{Event, Outcome};
 use crate::phase::Context;
 use crate::pipeline::{Condition, Scope, evaluate_condition};
@@ -16,18 +15,13 @@ use crate::plan::Plan;
 /// How long a phase that was told to stop may clean up.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What all units of a run share.
-pub(super) struct UnitShared {
-    pub(super) applier: Applier,
-    pub(super) memory: Memory,
-}
-
 /// How a phase ended.
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) reason: Option<String>,
     pub(super) seconds: f64,
     pub(super) outputs: Value,
+    pub(super) partial: bool,
 }
 
 /// Why an attempt ended badly.
@@ -42,7 +36,7 @@ pub(super) struct Unit {
     position: usize,
     cx: Context,
     scope: Scope,
-    shared: Arc<UnitShared>,
+    shared: Arc<Shared>,
 }
 
 impl Unit {
@@ -51,7 +45,7 @@ impl Unit {
         position: usize,
         cx: Context,
         scope: Scope,
-        shared: Arc<UnitShared>,
+        shared: Arc<Shared>,
     ) -> Self {
         Self { plan, position, cx, scope, shared }
     }
@@ -59,15 +53,14 @@ impl Unit {
     /// Runs the phase to its end.
     pub(super) async fn run(self) -> Ended {
         let started = self.cx.run.clock.instant();
-        let (outcome, reason, outputs) = match self.condition() {
-            Ok(None) => match self.attempts().await {
-                Ok(done) => (done.outcome, done.reason, done.outputs),
-                Err(failure) => (failure.outcome, Some(failure.reason), Value::Null),
-            },
-            Ok(Some(skipped)) => (Outcome::Skipped, Some(skipped), Value::Null),
-            Err(reason) => (Outcome::Failed, Some(reason), Value::Null),
+        let done = match self.condition() {
+            Ok(None) => self.attempts().await,
+            Ok(Some(skipped)) => Ok(stages::Done::without_work(Outcome::Skipped, skipped)),
+            Err(reason) => Err(Failure { outcome: Outcome::Failed, reason }),
         };
-        Ended { outcome, reason, seconds: self.seconds_since(started), outputs }
+        let stages::Done { outcome, reason, outputs, partial } = done
+            .unwrap_or_else(|failure| stages::Done::without_work(failure.outcome, failure.reason));
+        Ended { outcome, reason, seconds: self.seconds_since(started), outputs, partial }
     }
 
     fn seconds_since(&self, started: Instant) -> f64 {

@@ -15,19 +15,22 @@ pub struct NameError {
     rule: &'static str,
 }
 
-/// The name of a run: when it began, and a suffix that tells runs of one second apart. Sorts by time.
+/// The name of a run: when it began, to the microsecond, and three digits that tell runs of one microsecond on
+/// different hosts apart. Sorts by time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunId(String);
 
 impl RunId {
-    /// The name of a run of process `pid` that began at `started`, such as `20261123T221530Z-7c41f2`.
+    /// The name of a run of process `pid` that began at `started`, such as `20261123T221530Z-7c41f2b9`.
     #[must_use]
     pub fn new(started: Timestamp, pid: u32) -> Self {
         let second = started.strftime("%Y%m%dT%H%M%SZ").to_string();
         let mut hasher = blake3::Hasher::new();
         hasher.update(&started.as_nanosecond().to_le_bytes()).update(&pid.to_le_bytes());
-        Self(format!("{second}-{}", &hasher.finalize().to_hex()[..6]))
+        // Under a million, so five digits; it is what makes two runs of one second sort by time.
+        let micros = started.subsec_microsecond().unsigned_abs();
+        Self(format!("{second}-{micros:05x}{}", &hasher.finalize().to_hex()[..3]))
     }
 
     /// The name as text.
@@ -41,7 +44,7 @@ impl FromStr for RunId {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let rule = "write it as `trueup report list` shows it, such as 20261123T221530Z-7c41f2";
+        let rule = "write it as `trueup report list` shows it, such as 20261123T221530Z-7c41f2b9";
         let shaped = (1..=64).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if shaped {
@@ -118,6 +121,13 @@ mod tests {
         let early = RunId::new(Timestamp::UNIX_EPOCH, 7);
         let late = RunId::new("2026-11-23T22:15:30Z".parse().unwrap(), 7);
         assert!(early < late);
+        let at = |micros: i64| Timestamp::from_microsecond(1_795_472_130_000_000 + micros).unwrap();
+        let names: Vec<_> = [0, 1, 15, 16, 999, 65_536, 999_999, 1_000_000]
+            .into_iter()
+            .map(|micros| RunId::new(at(micros), 7))
+            .collect();
+        assert!(names.is_sorted(), "{names:?}");
+        assert_ne!(RunId::new(at(0), 7), RunId::new(at(0), 8));
         assert!(late.as_str().starts_with("20261123T221530Z-"), "{late}");
         assert_eq!(late.as_str().parse(), Ok(late));
     }

@@ -1,7 +1,7 @@
 //! What can happen in a run, as it is recorded: one JSON object a line in `events.jsonl`.
 //!
 //! ```text
-//! {"v":1,"seq":0,"at":"2026-11-23T22:15:30.1Z","elapsed":0.0,"event":"run_started","run":"20261123T221530Z-7c41f2",..}
+//! {"v":1,"seq":0,"at":"2026-11-23T22:15:30.1Z","elapsed":0.0,"event":"run_started","run":"20261123T221530Z-7c41f2b9",..}
 //! {"v":1,"seq":1,"at":"2026-11-23T22:15:30.1Z","elapsed":0.0002,"event":"phase_started","phase":"readiness","attempt":1}
 //! ```
 //! `elapsed` is seconds on the monotonic clock since the run began. A reader of version 1 ignores fields

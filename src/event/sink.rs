@@ -33,11 +33,16 @@ pub trait EventSink: Send {
     fn accept(&mut self, record: &Record) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 }
 
+/// A reader at work: its queue and its thread.
+#[derive(Debug)]
+struct Reader {
+    queue: Sender<Arc<Record>>,
+    thread: JoinHandle<Result<(), SinkError>>,
+}
+
 /// Hands every record to every reader.
 #[derive(Debug, Default)]
-pub struct Fanout {
-    readers: Vec<(Sender<Arc<Record>>, JoinHandle<Result<(), SinkError>>)>,
-}
+pub struct Fanout(Vec<Reader>);
 
 impl Fanout {
     /// Starts a thread for each reader.
@@ -47,7 +52,7 @@ impl Fanout {
     pub fn start(readers: Vec<Box<dyn EventSink>>) -> std::io::Result<Self> {
         let mut started = Vec::with_capacity(readers.len());
         for mut reader in readers {
-            let (sender, records) = channel::<Arc<Record>>();
+            let (queue, records) = channel::<Arc<Record>>();
             let name = reader.name();
             let read = move || {
                 for record in records {
@@ -55,27 +60,25 @@ impl Fanout {
                 }
                 Ok(())
             };
-            started.push((
-                sender,
-                std::thread::Builder::new().name(format!("events-{name}")).spawn(read)?,
-            ));
+            let thread = std::thread::Builder::new().name(format!("events-{name}")).spawn(read)?;
+            started.push(Reader { queue, thread });
         }
-        Ok(Self { readers: started })
+        Ok(Self(started))
     }
 
     /// Hands on a record; a reader that has failed is passed over.
     pub fn send(&self, record: &Arc<Record>) {
-        for (reader, _) in &self.readers {
-            let _ = reader.send(Arc::clone(record));
+        for reader in &self.0 {
+            let _ = reader.queue.send(Arc::clone(record));
         }
     }
 
     /// Waits until every reader has read all, and answers those that failed.
     #[must_use]
     pub fn finish(self) -> Vec<SinkError> {
-        let handles: Vec<_> =
-            self.readers.into_iter().map(|(sender, handle)| (drop(sender), handle).1).collect();
-        handles.into_iter().filter_map(|handle| handle.join().unwrap_or(Ok(())).err()).collect()
+        // All queues are closed before any thread is waited for.
+        let threads: Vec<_> = self.0.into_iter().map(|reader| reader.thread).collect();
+        threads.into_iter().filter_map(|thread| thread.join().unwrap_or(Ok(())).err()).collect()
     }
 }
 

@@ -151,6 +151,7 @@ fn check_reference(
 }
 
 /// The phases that each phase waits for: those it names, and those whose outputs it uses.
+#[must_use]
 pub fn needs(pipeline: &Pipeline) -> Vec<BTreeMap<usize, Range<usize>>> {
     pipeline
         .phases

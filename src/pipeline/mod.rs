@@ -8,6 +8,8 @@ mod check;
 mod expression;
 mod model;
 mod parse;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub use check::needs;

@@ -61,7 +61,7 @@ pub struct Defaults {
 impl Default for Defaults {
     fn default() -> Self {
         Self {
-            timeout: Duration::from_secs(600),
+            timeout: Duration::from_mins(10),
             retry: Retry { attempts: 1, backoff: Duration::from_secs(1) },
         }
     }

@@ -178,7 +178,7 @@ impl Reader {
             ),
             Some((Tree::Number(number), _)) if number.as_u64() == Some(1) => {}
             Some((_, span)) => {
-                self.wrong(span, "this version of the language is not known", "write `version: 1`")
+                self.wrong(span, "this version of the language is not known", "write `version: 1`");
             }
         }
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -191,16 +191,15 @@ impl Reader {
         };
         let defaults =
             get(entries, "defaults").map_or_else(Defaults::default, |node| self.defaults(node));
-        let phases = match get(entries, "phases") {
-            Some(node) => self.phases(node, defaults),
-            None => {
-                self.wrong(
-                    &(0..0),
-                    "the pipeline has no phases",
-                    "write `phases:` and under it the first phase",
-                );
-                Vec::new()
-            }
+        let phases = if let Some(node) = get(entries, "phases") {
+            self.phases(node, defaults)
+        } else {
+            self.wrong(
+                &(0..0),
+                "the pipeline has no phases",
+                "write `phases:` and under it the first phase",
+            );
+            Vec::new()
         };
         Some(Pipeline {
             path: path.to_owned(),
@@ -293,16 +292,15 @@ impl Reader {
             }
         };
         let entries = self.map(node, "a phase", Some(&PHASE_KEYS))?;
-        let uses = match get(entries, "uses") {
-            Some(node) => self.text(node, "`uses`"),
-            None => {
-                self.wrong(
-                    span,
-                    format!("phase `{key}` does not say what it uses"),
-                    "write `uses:` and one of the kinds that `trueup check --kinds` lists",
-                );
-                None
-            }
+        let uses = if let Some(node) = get(entries, "uses") {
+            self.text(node, "`uses`")
+        } else {
+            self.wrong(
+                span,
+                format!("phase `{key}` does not say what it uses"),
+                "write `uses:` and one of the kinds that `trueup check --kinds` lists",
+            );
+            None
         };
         let needs = get(entries, "needs").map_or_else(Vec::new, |node| {
             self.list(node, "`needs`", |reader, item| {

@@ -118,24 +118,45 @@ fn limits() -> serde_yaml::Options {
 pub fn parse_yaml(source: &Arc<Source>) -> Result<Node, Box<Diagnostic>> {
     let read: Result<Node, _> = serde_yaml::from_str_with_options(&source.text, limits());
     read.map_err(|error| {
-        let mut told = error.to_string();
+        let (told, help) = explain(&error);
         let place = error.location().map(|location| Place {
             source: Arc::clone(source),
             span: span_in(&source.text, &location),
         });
-        // The place is shown by itself; the reader repeats it in its text.
-        if let Some(cut) = told.find(" at line ") {
-            told.truncate(cut);
-        }
         let found = Diagnostic::error(
             "pipeline::yaml",
             format!("this is not the YAML of a pipeline: {told}"),
-        );
+        )
+        .help(help);
         Box::new(match place {
             Some(place) => found.at(place, "here"),
             None => found,
         })
     })
+}
+
+/// What the reader says, and what would be right.
+fn explain(error: &serde_yaml::Error) -> (String, &'static str) {
+    if let serde_yaml::Error::DuplicateMappingKey { key: Some(key), .. } = error {
+        return (
+            format!("the key `{key}` stands here a second time"),
+            "a key stands once in a map: rename or remove one of the two",
+        );
+    }
+    let mut told = error.to_string();
+    // By its words: the reader wraps a limit that an alias went beyond in another error.
+    if told.contains("budget breached") {
+        return (
+            "it goes beyond a limit of size or depth".to_owned(),
+            "a pipeline is one document of at most 64 levels, 1000 aliases and 500000 values, aliases written out",
+        );
+    }
+    // The place is shown by itself; the reader repeats it in its text.
+    if let Some(cut) = told.find(" at line ") {
+        told.truncate(cut);
+    }
+    let help = "look for brackets and quotes that are not closed, tabs, and lines that are not indented alike";
+    (told, help)
 }
 
 /// A value given on the command line: a YAML scalar keeps its type, all else is a text.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{Plan, PlannedPhase, Selection};
-use crate::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
+use crate::diagnostic::{Diagnostic, Diagnostics, did_you_mean, one_of};
 use crate::phase::{AnyKind, Claim, Registry, WithError};
 use crate::pipeline::{Node, Pipeline, Reference, Scope, Tree, needs, references, render};
 
@@ -196,9 +196,8 @@ fn check_with(
         Err(wrong) => found.extend(wrong),
         Ok(with) => match kind.bind(&with) {
             Ok(bound) => return bound.claims(),
-            Err(wrong) => found.extend(
-                wrong.iter().map(|error| with_error(pipeline, &phase.with, kind.name(), error)),
-            ),
+            Err(wrong) => found
+                .extend(wrong.iter().map(|error| with_error(pipeline, &phase.with, kind, error))),
         },
     }
     Vec::new()
@@ -226,19 +225,30 @@ fn unknown_keys(pipeline: &Pipeline, with: &Node, kind: &dyn AnyKind) -> Vec<Dia
 pub(crate) fn with_error(
     pipeline: &Pipeline,
     with: &Node,
-    kind: &str,
+    kind: &dyn AnyKind,
     error: &WithError,
 ) -> Diagnostic {
     let span: Range<usize> = with.span_of(&error.path);
     let key = error.path.join(".");
     let told = if key.is_empty() {
-        format!("`{kind}` can't be told this: {}", error.message)
+        format!("`{}` can't be told this: {}", kind.name(), error.message)
     } else {
         format!("`{key}`: {}", error.message)
     };
     Diagnostic::error("plan::with", told)
         .at(pipeline.place(&span), "")
-        .maybe_help(error.help.clone())
+        .maybe_help(error.help.clone().or_else(|| described(kind, &error.path)))
+}
+
+/// What a kind says of one of its keys, or the keys that it has.
+fn described(kind: &dyn AnyKind, path: &[String]) -> Option<String> {
+    let schema = kind.with_schema();
+    let keys = schema.get("properties")?.as_object()?;
+    let Some(key) = path.first() else {
+        return Some(one_of(keys.keys().map(String::as_str)));
+    };
+    let description = keys.get(key)?.get("description")?.as_str()?;
+    Some(format!("`{key}` is described so: {description}"))
 }
 
 fn check_claims(
@@ -280,7 +290,7 @@ fn order(needs: &[Vec<usize>]) -> Vec<usize> {
     let mut order: Vec<usize> = petgraph::algo::toposort(&graph, None)
         .unwrap_or_default()
         .into_iter()
-        .map(|node| node.index())
+        .map(petgraph::prelude::NodeIndex::index)
         .collect();
     order.reverse();
     order

@@ -7,6 +7,7 @@ mod bind;
 mod select;
 mod text;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -61,8 +62,7 @@ impl Plan {
     #[must_use]
     pub fn upstream(&self, position: usize) -> Vec<usize> {
         let mut found: Vec<usize> = Vec::new();
-        let mut queue =
-            std::collections::VecDeque::from_iter(self.phases[position].needs.iter().copied());
+        let mut queue = VecDeque::from(self.phases[position].needs.clone());
         while let Some(at) = queue.pop_front() {
             if !found.contains(&at) {
                 found.push(at);

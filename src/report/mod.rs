@@ -6,6 +6,7 @@ pub mod file;
 pub mod live;
 mod model;
 mod summary;
+mod text;
 
 pub use model::{CacheReport, PhaseReport, Report, fold};
 pub use summary::summary;

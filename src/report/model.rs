@@ -245,3 +245,100 @@ pub fn fold<'a>(records: impl IntoIterator<Item = &'a Record>) -> Report {
     records.into_iter().for_each(|record| report.take(record));
     report
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// A record of version 1 made of events as they stand in `events.jsonl`.
+    fn records(events: &[Value]) -> Vec<Record> {
+        events
+            .iter()
+            .enumerate()
+            .map(|(seq, event)| {
+                let mut line = json!({ "v": 1, "seq": seq, "elapsed": seq as f64 / 10.0 });
+                line["at"] = "2026-11-23T22:15:30Z".into();
+                let fields = event.as_object().unwrap().clone();
+                line.as_object_mut().unwrap().extend(fields);
+                serde_json::from_value(line).unwrap()
+            })
+            .collect()
+    }
+
+    fn started() -> Value {
+        json!({
+            "event": "run_started", "run": "20261123T221530Z-7c41f2b9", "version": "0.1.0", "host": {},
+            "pipeline": { "name": "p", "file": "p.yaml", "digest": "d" },
+            "phases": [
+                { "name": "b", "uses": "command", "needs": ["a"], "optional": true },
+                { "name": "a", "uses": "command", "needs": [], "optional": false },
+            ],
+        })
+    }
+
+    fn check(state: &str) -> Value {
+        json!({ "event": "checked", "phase": "a", "check": serde_json::to_value(Check::matched(state, "1", "1")).unwrap() })
+    }
+
+    #[test]
+    fn a_run_that_was_cut_off_has_a_report_without_a_status() {
+        let report = fold(&records(&[
+            started(),
+            json!({ "event": "phase_started", "phase": "a", "attempt": 1 }),
+        ]));
+        assert_eq!(report.overall_status, None);
+        assert_eq!(report.phases["a"].status, None);
+        assert_eq!(report.phases.keys().collect::<Vec<_>>(), ["b", "a"], "the order of the file");
+        assert!((report.total_optimization_time - 0.1).abs() < 1e-9);
+        assert_eq!(report.optimization_timestamp, 1_795_472_130);
+    }
+
+    #[test]
+    fn what_was_looked_at_is_that_of_the_last_attempt_and_every_failure_is_noted() {
+        let report = fold(&records(&[
+            started(),
+            json!({ "event": "phase_started", "phase": "a", "attempt": 1 }),
+            json!({ "event": "stage_ended", "phase": "a", "stage": "decide", "seconds": 3.0 }),
+            check("first"),
+            json!({ "event": "phase_retried", "phase": "a", "attempt": 1, "reason": "cold", "wait_seconds": 1.0 }),
+            json!({ "event": "phase_started", "phase": "a", "attempt": 2 }),
+            json!({ "event": "stage_ended", "phase": "a", "stage": "observe", "seconds": 0.5 }),
+            check("second"),
+            json!({ "event": "phase_ended", "phase": "a", "outcome": "SUCCESS", "reason": null, "seconds": 5.0, "outputs": { "x": 1 } }),
+            json!({ "event": "run_ended", "status": "SUCCESS", "seconds": 6.0, "signal": null }),
+        ]));
+        let phase = &report.phases["a"];
+        assert_eq!(phase.attempts, 2);
+        assert_eq!(phase.notes, ["attempt 1 failed: cold"]);
+        let names: Vec<&str> = phase.checks.iter().map(|check| check.name.as_str()).collect();
+        assert_eq!(names, ["second"]);
+        assert_eq!(phase.stages, BTreeMap::from([(Stage::Observe, 0.5)]));
+        assert_eq!(phase.outputs, json!({ "x": 1 }));
+        assert_eq!(report.overall_status, Some(OverallStatus::Success));
+        assert!((report.total_optimization_time - 6.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_remembered_decision_names_its_age_and_the_run_that_measured_it() {
+        let source = json!({ "from": "cache", "key": "k", "age_seconds": 7.0, "measured_by": "r" });
+        let report = fold(&records(&[
+            started(),
+            json!({ "event": "decided", "phase": "a", "source": source, "decision": { "n": 3 }, "told": "n=3" }),
+            json!({ "event": "noted", "phase": null, "text": "of the run" }),
+            json!({ "event": "noted", "phase": "a", "text": "of the phase" }),
+        ]));
+        let cache = report.phases["a"].cache.as_ref().unwrap();
+        assert!(cache.hit && cache.age_seconds == Some(7.0));
+        assert_eq!((cache.measured_by.as_deref(), cache.miss.as_deref()), (Some("r"), None));
+        assert_eq!(report.notes, ["of the run"]);
+        assert_eq!(report.phases["a"].notes, ["of the phase"]);
+    }
+
+    #[test]
+    fn a_report_is_read_back_as_it_was_written() {
+        let report = fold(&records(&[started()]));
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::text::wrap;
 use super::{PhaseReport, Report};
 use crate::event::{ChangeResult, Outcome};
 
@@ -24,7 +25,9 @@ pub fn summary(report: &Report, report_path: &str, width: usize) -> String {
         let status = phase.status.map_or("CUT OFF", Outcome::word);
         let _ = writeln!(text, "  {name:names$}  {status:<14} {:>7.1} s", phase.seconds);
         for told in told(phase) {
-            wrap_into(&mut text, &told, width);
+            for line in wrap(&told, width.saturating_sub(6)) {
+                let _ = writeln!(text, "      {line}");
+            }
         }
     }
     text.push('\n');
@@ -60,22 +63,4 @@ fn told(phase: &PhaseReport) -> Vec<String> {
     let from = if cached { " (from the cache)" } else { "" };
     let decided = phase.decided.as_ref().map(|decided| format!("{decided}{from}"));
     decided.into_iter().chain(phase.reason.clone()).collect()
-}
-
-/// Breaks `body` at blanks so that no line is wider than `width` where words allow it.
-fn wrap_into(text: &mut String, body: &str, width: usize) {
-    const INDENT: usize = 6;
-    let room = width.saturating_sub(INDENT).max(24);
-    let mut line = String::new();
-    for word in body.split_whitespace() {
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > room {
-            let _ = writeln!(text, "{:INDENT$}{line}", "");
-            line.clear();
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    let _ = writeln!(text, "{:INDENT$}{line}", "");
 }

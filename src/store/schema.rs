@@ -50,7 +50,7 @@ pub(super) async fn migrate(database: &Database) -> Result<(), StoreError> {
     match database {
         Database::Sqlite(pool) => {
             let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-            let found = version(&mut *transaction).await.map_err(failed)?;
+            let found = version(&mut transaction).await.map_err(failed)?;
             for statement in pending(found)? {
                 sqlx::query(AssertSqlSafe(statement))
                     .execute(&mut *transaction)

@@ -18,7 +18,7 @@ use crate::unit::Span;
 const OUTPUT_LIMIT: usize = 1 << 20;
 
 /// Longest time of a command that has no limit of its own: the phase's timeout ends it before.
-const FOREVER: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);
+const FOREVER: std::time::Duration = std::time::Duration::from_hours(8760);
 
 /// Runs a program.
 #[derive(Debug)]

@@ -88,7 +88,7 @@ impl Kind for Readiness {
     type Decision = Decision;
 
     fn check(with: &With) -> Vec<WithError> {
-        let too_long = with.wait.0 > Duration::from_secs(3600);
+        let too_long = with.wait.0 > Duration::from_hours(1);
         let told = WithError::at("wait", "a host that is not fit after an hour will not be")
             .help("write up to `1h`");
         too_long.then_some(told).into_iter().collect()

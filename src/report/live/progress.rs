@@ -10,6 +10,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::line::line;
 use crate::event::{Event, EventSink, PhaseName, ProgressBoard, Record};
+use crate::report::text::wrap;
 
 /// How often the bars look at the board.
 const REFRESH: Duration = Duration::from_millis(100);
@@ -20,17 +21,18 @@ type Bars = Arc<Mutex<BTreeMap<PhaseName, ProgressBar>>>;
 #[derive(Debug)]
 pub struct ProgressBars {
     screen: MultiProgress,
+    columns: usize,
     bars: Bars,
     over: Arc<AtomicBool>,
     ticker: Option<JoinHandle<()>>,
 }
 
 impl ProgressBars {
-    /// Starts to draw what is posted on `board`.
+    /// Starts to draw what is posted on `board`, with lines of at most `columns`.
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub fn start(board: ProgressBoard) -> std::io::Result<Self> {
+    pub fn start(board: ProgressBoard, columns: usize) -> std::io::Result<Self> {
         let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         let bars = Bars::default();
         let over = Arc::new(AtomicBool::new(false));
@@ -48,7 +50,7 @@ impl ProgressBars {
                 std::thread::park_timeout(REFRESH);
             }
         })?;
-        Ok(Self { screen, bars, over, ticker: Some(ticker) })
+        Ok(Self { screen, columns, bars, over, ticker: Some(ticker) })
     }
 
     fn bar(&self, phase: &PhaseName) -> ProgressBar {
@@ -70,7 +72,10 @@ impl EventSink for ProgressBars {
 
     fn accept(&mut self, record: &Record) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         if let Some((who, text)) = line(&record.event) {
-            self.screen.println(format!("{:8.2}s  {who:<18} {text}", record.elapsed))?;
+            let head = format!("{:8.2}s  {who:<18} ", record.elapsed);
+            let indent = head.chars().count();
+            let lines = wrap(&text, self.columns.saturating_sub(indent).max(20));
+            self.screen.println(format!("{head}{}", lines.join(&format!("\n{:indent$}", ""))))?;
         }
         let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
         match &record.event {

@@ -17,7 +17,7 @@ use serde_json::json;
 use crate::database::{Database, DatabaseUrl, Engine, PoolSize};
 use crate::event::Check;
 use crate::host::Fact;
-use crate::measure::knee::{Knee, KneeRule, SizePoint, knee};
+use crate::measure::knee::{Knee, KneeRule, KneeVerdict, SizePoint, knee};
 use crate::measure::load::{ClosedLoop, Limit, LoadReport, Place, Setting, Warmup, closed};
 use crate::measure::model::Measurement;
 use crate::measure::scalability::{Fit, fit};
@@ -39,7 +39,7 @@ pub struct DbPool;
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// The database: sqlite://PATH or postgres://USER@HOST/DATABASE.
+    /// The database: <sqlite://PATH> or <postgres://USER@HOST/DATABASE>.
     url: DatabaseUrl,
     /// Smallest size to try.
     #[serde(default = "five")]
@@ -220,8 +220,11 @@ impl Kind for DbPool {
 
     fn tell(_: &With, decision: &Decision) -> String {
         format!(
-            "pool_size={} at {:.0} operations/s, p99 {:.1} ms ({:?})",
-            decision.pool_size, decision.throughput, decision.p99_ms, decision.knee.verdict
+            "pool_size={} at {:.0} operations/s, p99 {:.1} ms ({})",
+            decision.pool_size,
+            decision.throughput,
+            decision.p99_ms,
+            shape(&decision.knee)
         )
     }
 
@@ -243,6 +246,16 @@ impl Kind for DbPool {
             format!("{held} connections answered at once"),
             format!("{wanted}"),
         )])
+    }
+}
+
+/// How throughput goes on beyond the chosen size.
+fn shape(knee: &Knee) -> &'static str {
+    match knee.verdict {
+        KneeVerdict::Knee => "more connections measured worse",
+        KneeVerdict::Plateau => "more connections measured no better",
+        KneeVerdict::NotReached => "the largest size tried; more might be better",
+        KneeVerdict::GeneratorBound => "the load generator was the limit",
     }
 }
 

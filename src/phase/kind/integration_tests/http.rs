@@ -37,7 +37,7 @@ pub(super) async fn check(
         wanted.json.iter().map(|(pointer, value)| format!("{pointer} = {value}")).collect();
     let mut asked = format!("status {}", wanted.status);
     if !values.is_empty() {
-        asked.push_str(&format!(" with {}", values.join(", ")));
+        asked = format!("{asked} with {}", values.join(", "));
     }
     let good = status == wanted.status && values_are_right;
     Ok(state(

@@ -21,7 +21,7 @@ use crate::phase::{Applicability, Context, Kind, PhaseError, capacity};
 use suite::{CommandCheck, Suite, SuiteCheck, ThroughputCheck, What};
 
 /// Longest time of one command of a suite, unless it says otherwise.
-const COMMAND_LIMIT: Duration = Duration::from_secs(60);
+const COMMAND_LIMIT: Duration = Duration::from_mins(1);
 
 /// Most output of a command that is kept, in bytes.
 const OUTPUT_LIMIT: usize = 64 << 10;
@@ -141,7 +141,7 @@ async fn command(wanted: &CommandCheck, cx: &Context) -> Result<CheckState, Phas
     let seen = format!("{}, `{}`", ended.status, stdout.chars().take(200).collect::<String>());
     let mut asked = format!("exit code {}", wanted.exit);
     if let Some(text) = &wanted.stdout_contains {
-        asked.push_str(&format!(", output with `{text}`"));
+        asked = format!("{asked}, output with `{text}`");
     }
     Ok(state(exit_is_right && output_is_right, seen, asked, wanted.argv.join(" ")))
 }
@@ -159,7 +159,7 @@ async fn throughput(
         format!("{:.0}/s, p99 {p99:.1} ms, {} errors", report.throughput, report.errors.total());
     let mut asked = format!("at least {:.0}/s", wanted.min_rate);
     if let Some(bound) = bound {
-        asked.push_str(&format!(", p99 at most {bound:.1} ms"));
+        asked = format!("{asked}, p99 at most {bound:.1} ms");
     }
     let detail = serde_json::to_value(&report).unwrap_or(Value::Null);
     cx.measured(

@@ -1,7 +1,7 @@
 //! `service`: starts the verification service, and knows how long that takes cold and warm.
 //!
 //! Backend `process`: a child of the run with affinity, niceness and limits of its own, ready when it says so by the
-//! sd_notify protocol. It lives as long as the run, however the run ends: its standard input is a pipe held open
+//! `sd_notify` protocol. It lives as long as the run, however the run ends: its standard input is a pipe held open
 //! by the run, and it stops when that closes.
 
 mod process;
@@ -49,7 +49,7 @@ pub struct With {
     /// How the service is run.
     #[serde(default = "auto")]
     backend: Backend,
-    /// Where it records proofs: sqlite://PATH or postgres://USER@HOST/DATABASE.
+    /// Where it records proofs: <sqlite://PATH> or <postgres://USER@HOST/DATABASE>.
     database: DatabaseUrl,
     /// Connections to the database.
     #[serde(default = "five")]

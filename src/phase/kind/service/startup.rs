@@ -16,7 +16,7 @@ use crate::measure::model::Measurement;
 use crate::phase::{Context, Parameters, PhaseError};
 
 /// How long a program may take to be read from disk.
-const READ_PATIENCE: Duration = Duration::from_secs(60);
+const READ_PATIENCE: Duration = Duration::from_mins(1);
 
 /// Time to ready, cold and warm.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -155,7 +155,9 @@ pub(super) async fn preload(program: &Path, cx: &Context) -> Result<(), PhaseErr
             cx.measured(measurement.with_detail("before_percent", before * 100.0));
         }
         _ => {
-            cx.note(format!("how much of the program was in memory can't be told here: {before:?}"))
+            cx.note(format!(
+                "how much of the program was in memory can't be told here: {before:?}"
+            ));
         }
     }
     Ok(())

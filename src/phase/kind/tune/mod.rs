@@ -83,7 +83,7 @@ pub struct TrialBudget {
 
 impl Default for TrialBudget {
     fn default() -> Self {
-        Self { trials: 30, time: Span(Duration::from_secs(120)) }
+        Self { trials: 30, time: Span(Duration::from_mins(2)) }
     }
 }
 
@@ -223,13 +223,13 @@ impl Kind for Tune {
             return format!("{parameters}: kept, none of {} trials looked better", decision.trials);
         };
         let percent = |ratio: f64| (ratio - 1.0) * 100.0;
-        let gain = format!(
-            "{:+.1}% (interval {:+.1}% to {:+.1}%, {} pairs)",
-            percent(comparison.ratio),
-            percent(comparison.low),
-            percent(comparison.high),
-            comparison.pairs
-        );
+        let how_sure = if comparison.high.is_finite() && comparison.low > 0.0 {
+            let (low, high) = (percent(comparison.low), percent(comparison.high));
+            format!("interval {low:+.1}% to {high:+.1}%, {} pairs", comparison.pairs)
+        } else {
+            format!("{} pairs are too few for an interval", comparison.pairs)
+        };
+        let gain = format!("{:+.1}% ({how_sure})", percent(comparison.ratio));
         match comparison.verdict {
             Verdict::Helps => format!("{parameters}: {gain} over {}", shown(&decision.incumbent)),
             Verdict::Harms => format!(

@@ -1,0 +1,195 @@
+//! Settings of a made-up host: set, read back, kept, taken back.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::house::{House, Running};
+
+const CPU: &str = "host/sys/devices/system/cpu";
+pub const SWAPPINESS: &str = "host/proc/sys/vm/swappiness";
+
+pub const PHASES: &str =
+    "  cpu_governor: { uses: cpu_governor, with: { governor: performance, swappiness: 10 } }\n";
+
+fn policy(house: &House, folder: &str, cpus: &str, governor: &str) {
+    let file = |name: &str, content: &str| house.put(&format!("{CPU}/{folder}/{name}"), content);
+    file("affected_cpus", &format!("{cpus}\n"));
+    file("related_cpus", &format!("{cpus}\n"));
+    file("scaling_driver", "acpi-cpufreq\n");
+    file("scaling_available_governors", "performance powersave schedutil \n");
+    file("scaling_governor", &format!("{governor}\n"));
+}
+
+/// What every made-up host has, and a swappiness.
+pub fn bare_host(house: &House) {
+    house.put("host/proc/sys/kernel/random/boot_id", "11111111-2222-3333-4444-555555555555\n");
+    house.put("host/proc/sys/kernel/osrelease", "6.8.0\n");
+    house.put(SWAPPINESS, "60\n");
+}
+
+/// A host with three policies, of two governors.
+pub fn host_with_policies(house: &House) {
+    bare_host(house);
+    policy(house, "cpufreq/policy0", "0 1", "powersave");
+    policy(house, "cpufreq/policy2", "2 3", "schedutil");
+    policy(house, "cpufreq/policy4", "4", "performance");
+}
+
+/// A host of the older layout: a folder for each CPU, one of them a link.
+fn host_with_folders_per_cpu(house: &House) {
+    bare_host(house);
+    policy(house, "cpu0/cpufreq", "0 1", "powersave");
+    policy(house, "cpu2/cpufreq", "2", "powersave");
+    fs::create_dir_all(house.path(&format!("{CPU}/cpu1"))).unwrap();
+    symlink("../cpu0/cpufreq", house.path(&format!("{CPU}/cpu1/cpufreq"))).unwrap();
+}
+
+/// What settings read now; the newline is the kernel's.
+fn settings(house: &House) -> Vec<(PathBuf, String)> {
+    let is_setting = |path: &PathBuf| {
+        path.ends_with("scaling_governor") || path.ends_with("proc/sys/vm/swappiness")
+    };
+    let tree: BTreeMap<PathBuf, Vec<u8>> = house.tree("host");
+    tree.into_iter()
+        .filter(|(path, _)| is_setting(path))
+        .map(|(path, content)| (path, String::from_utf8(content).unwrap().trim().to_owned()))
+        .collect()
+}
+
+fn values(house: &House) -> Vec<String> {
+    settings(house).into_iter().map(|(_, value)| value).collect()
+}
+
+/// The tree with what only the writer's line end makes different left out.
+fn trimmed(house: &House) -> BTreeMap<PathBuf, String> {
+    let text = |content: Vec<u8>| String::from_utf8(content).unwrap().trim_end().to_owned();
+    house.tree("host").into_iter().map(|(path, content)| (path, text(content))).collect()
+}
+
+fn changes(house: &House) -> Vec<Value> {
+    house.report()["phases"]["cpu_governor"]["changes"].as_array().unwrap().clone()
+}
+
+#[test]
+fn settings_are_applied_kept_found_in_place_and_taken_back_to_exactly_the_former_tree() {
+    let different = 3;
+    for host in [host_with_policies, host_with_folders_per_cpu] as [fn(&House); 2] {
+        let house = House::with_phases(PHASES);
+        host(&house);
+        let before = trimmed(&house);
+        house.trueup(&["run", "p.yaml"]).wanted(0);
+        assert_eq!(house.outcomes()["cpu_governor"], "SUCCESS");
+        let mut governors = values(&house);
+        assert_eq!(governors.remove(0), "10", "swappiness stands first");
+        assert!(governors.iter().all(|governor| governor == "performance"), "{governors:?}");
+        assert_eq!(changes(&house).len(), different, "what was so already is no change");
+        assert!(changes(&house).iter().all(|change| change["result"] == "applied"));
+
+        house.trueup(&["run", "p.yaml"]).wanted(0);
+        assert_eq!(changes(&house), Vec::<Value>::new(), "nothing is done twice");
+
+        let ended = house.trueup(&["rollback"]).wanted(0);
+        assert_eq!(ended.stdout.matches("taken back to").count(), different, "{}", ended.stdout);
+        assert_eq!(trimmed(&house), before);
+        let again = house.trueup(&["rollback"]).wanted(0);
+        assert!(again.stdout.contains("nothing to take back"), "{}", again.stdout);
+        assert_eq!(trimmed(&house), before);
+    }
+}
+
+#[test]
+fn a_value_that_somebody_else_has_set_since_is_left_alone_unless_forced() {
+    let house = House::with_phases(PHASES);
+    host_with_policies(&house);
+    let before = trimmed(&house);
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    house.put(SWAPPINESS, "33\n");
+    let ended = house.trueup(&["rollback"]);
+    assert!(ended.stdout.contains("left alone"), "{}", ended.told());
+    assert_eq!(house.get(SWAPPINESS).trim(), "33");
+    house.trueup(&["rollback", "--force", &house.runs()[0]]).wanted(0);
+    assert_eq!(trimmed(&house), before);
+}
+
+#[test]
+fn what_a_failing_run_had_changed_before_stays_until_it_is_taken_back() {
+    let house = House::with_phases(&format!(
+        "{PHASES}  after: {{ uses: command, needs: [cpu_governor], with: {{ argv: [/bin/false] }} }}\n"
+    ));
+    host_with_policies(&house);
+    let before = trimmed(&house);
+    house.trueup(&["run", "p.yaml"]).wanted(1);
+    assert_eq!(house.outcomes()["cpu_governor"], "SUCCESS");
+    assert_eq!(house.get(SWAPPINESS).trim(), "10");
+    house.trueup(&["rollback"]).wanted(0);
+    assert_eq!(trimmed(&house), before);
+}
+
+#[test]
+fn a_host_without_the_setting_is_told_with_the_reason() {
+    let house = House::with_phases(
+        "  cpu_governor: { uses: cpu_governor, with: { governor: performance } }\n",
+    );
+    bare_host(&house);
+    let before = house.tree("host");
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    assert_eq!(house.outcomes()["cpu_governor"], "NOT_APPLICABLE");
+    let report = house.report();
+    let reason = report["phases"]["cpu_governor"]["reason"].as_str().unwrap();
+    assert!(reason.contains("no cpufreq policy") && reason.contains("performance"), "{reason}");
+
+    house.put(
+        "p.yaml",
+        "version: 1\nphases:\n  cpu_governor: { uses: cpu_governor, with: { governor: performance, require: true } }\n",
+    );
+    house.trueup(&["run", "p.yaml"]).wanted(1);
+    assert_eq!(house.outcomes()["cpu_governor"], "FAILED");
+    assert_eq!(house.tree("host"), before);
+}
+
+#[test]
+fn a_host_with_one_of_two_settings_sets_that_and_tells_of_the_other() {
+    let house = House::with_phases(PHASES);
+    bare_host(&house);
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    assert_eq!(house.outcomes()["cpu_governor"], "SUCCESS");
+    assert_eq!(house.get(SWAPPINESS).trim(), "10");
+    let report = house.report();
+    let reason = report["phases"]["cpu_governor"]["reason"].as_str().unwrap();
+    assert!(reason.contains("no cpufreq policy"), "{reason}");
+}
+
+#[test]
+fn a_governor_that_the_kernel_does_not_offer_is_not_written() {
+    let house =
+        House::with_phases("  cpu_governor: { uses: cpu_governor, with: { governor: turbo } }\n");
+    host_with_policies(&house);
+    let before = house.tree("host");
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    assert_eq!(house.outcomes()["cpu_governor"], "NOT_APPLICABLE");
+    let reason = house.report()["phases"]["cpu_governor"]["reason"].to_string();
+    assert!(reason.contains("powersave"), "the governors there are must be named: {reason}");
+    assert_eq!(house.tree("host"), before);
+}
+
+#[test]
+fn a_user_who_may_not_write_a_setting_is_told_so() {
+    let house = House::with_phases(PHASES);
+    bare_host(&house);
+    policy(&house, "cpufreq/policy0", "0", "powersave");
+    let before = house.tree("host");
+    for path in before.keys() {
+        let mode = if nix::unistd::geteuid().is_root() { 0o644 } else { 0o444 };
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    Running::start(house.unprivileged(&["run", "p.yaml"])).end().wanted(0);
+    assert_eq!(house.outcomes()["cpu_governor"], "NOT_APPLICABLE");
+    let reason = house.report()["phases"]["cpu_governor"]["reason"].to_string();
+    assert!(reason.contains("would change 60 to 10"), "{reason}");
+    assert!(reason.contains("would change powersave to performance"), "{reason}");
+    assert_eq!(house.tree("host"), before);
+}

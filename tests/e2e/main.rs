@@ -1,0 +1,21 @@
+//! The program as its users meet it: the real binary, in folders and on trees of the test's own.
+//!
+//! Nothing here touches a setting of the machine under test: phases that change the host always get `--sysroot`.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests start the program and make the files that it reads"
+)]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what can't be is a failed test")]
+
+mod cache;
+mod crash;
+mod engine;
+mod governor;
+mod house;
+mod plan;
+mod postgres;
+mod powd;
+mod record;
+mod signals;
+mod texts;
+mod whole;

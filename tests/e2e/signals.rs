@@ -1,0 +1,78 @@
+//! Runs that are told to stop, and runs that meet each other.
+
+use nix::sys::signal::Signal;
+
+use crate::governor::{PHASES, SWAPPINESS, host_with_policies};
+use crate::house::{House, is_alive, wait_until};
+
+const LONG: &str = "  long:
+    uses: command
+    needs: [cpu_governor]
+    with: { argv: [/bin/sh, -c, 'echo $$ > shell; sleep 600 & echo $! > child; wait'] }
+  after: { uses: command, needs: [long], with: { argv: [/bin/touch, reached] } }
+";
+
+fn house() -> House {
+    let house = House::with_phases(&format!("{PHASES}{LONG}"));
+    host_with_policies(&house);
+    house
+}
+
+#[test]
+fn a_signal_cancels_takes_back_ends_every_child_and_gives_its_own_exit_code() {
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let house = house();
+        let run = house.start(&["run", "p.yaml"]);
+        let processes = [house.wait_for_number("shell"), house.wait_for_number("child")];
+        assert_eq!(house.get(SWAPPINESS).trim(), "10");
+        run.signal(signal);
+        let ended = run.end().wanted(code);
+        assert_eq!(house.get(SWAPPINESS).trim(), "60", "{}", ended.told());
+        for pid in processes {
+            assert!(!is_alive(pid), "process {pid} is left");
+        }
+        let report = house.report();
+        assert_eq!(report["overall_status"], "CANCELLED");
+        assert_eq!(report["signal"], signal.as_str());
+        assert_eq!(house.outcomes()["long"], "CANCELLED");
+        assert_eq!(house.outcomes()["after"], "CANCELLED");
+        assert!(!house.path("reached").exists());
+        let rollback = house.trueup(&["rollback"]).wanted(0);
+        assert!(rollback.stdout.contains("nothing to take back"), "{}", rollback.stdout);
+    }
+}
+
+#[test]
+fn a_second_run_is_refused_while_one_is_at_work_and_told_which() {
+    let house = house();
+    let first = house.start(&["run", "p.yaml"]);
+    house.wait_for_number("child");
+    let second = house.trueup(&["run", "p.yaml"]).wanted(4);
+    assert!(second.stderr.contains(&house.runs()[0]), "{}", second.stderr);
+    house.trueup(&["rollback"]).wanted(4);
+    assert_eq!(house.get(SWAPPINESS).trim(), "10", "the run at work is left alone");
+    assert_eq!(house.runs().len(), 1, "a run that was refused leaves no trace");
+    first.signal(Signal::SIGTERM);
+    first.end().wanted(143);
+    house.trueup(&["run", "p.yaml", "--skip", "long,after"]).wanted(0);
+}
+
+#[test]
+fn output_that_nobody_reads_does_not_stop_a_run() {
+    let house =
+        House::with_phases("  a: { uses: command, with: { argv: [/bin/touch, reached] } }\n");
+    let mut command = house.command(&["run", "p.yaml"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    command.stdout(writer).stderr(std::process::Stdio::null());
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut status = None;
+    wait_until("the end of the run", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.unwrap().code(), Some(0));
+    assert!(house.path("reached").exists());
+    assert_eq!(house.report()["overall_status"], "SUCCESS");
+}

@@ -1,0 +1,113 @@
+//! What people read: help, and the errors of pipelines that are wrong, each as a snapshot.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::house::{House, Running, checkout};
+
+/// The files of `tests/pipelines/bad`, in order.
+fn bad_files() -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(checkout().join("tests/pipelines/bad"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .collect();
+    files.sort();
+    assert!(files.len() >= 25, "only {} bad pipelines", files.len());
+    files
+}
+
+/// What the program says of a pipeline of the checkout, started there, so that paths are short.
+fn run(name: &str, command: &str) -> crate::house::Ended {
+    let house = House::new();
+    let file = format!("tests/pipelines/bad/{name}.yaml");
+    let mut started = house.command(&[command, &file]);
+    started.current_dir(checkout());
+    Running::start(started).end()
+}
+
+#[test]
+fn every_bad_pipeline_is_refused_with_its_place_its_line_and_a_remedy() {
+    let mut wrong = Vec::new();
+    for path in bad_files() {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let ended = run(name, "run");
+        let place = format!("tests/pipelines/bad/{name}.yaml:");
+        let checks = [
+            ("exit code", ended.code == 2),
+            ("nothing on standard output", ended.stdout.is_empty()),
+            ("place", ended.stderr.contains(&place)),
+            (
+                "remedy",
+                ended.stderr.matches("help:").count() == ended.stderr.matches(&place).count(),
+            ),
+            ("the same from `check`", run(name, "check").stderr == ended.stderr),
+        ];
+        let missing = checks.iter().filter(|(_, is_so)| !is_so).map(|(what, _)| *what);
+        wrong.extend(missing.map(|what| format!("{name}: {what}\n{}", ended.told())));
+        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false, snapshot_path => "../snapshots/bad" }, {
+            insta::assert_snapshot!(name, ended.stderr);
+        });
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_cycle_is_told_as_the_path_that_closes_it_with_every_line() {
+    let told = run("cycle", "run").wanted(2).stderr;
+    assert!(told.contains("a -> c -> b -> a"), "{told}");
+    for need in ["`a` needs `c`", "`b` needs `a`", "`c` needs `b`"] {
+        assert!(told.contains(need), "{need}\n{told}");
+    }
+}
+
+#[test]
+fn a_refused_pipeline_leaves_nothing_behind() {
+    let house = House::with_phases("  a: { uses: nonsense }\n");
+    let before = house.tree("");
+    house.trueup(&["run", "p.yaml"]).wanted(2);
+    assert_eq!(house.tree(""), before);
+    let missing = house.trueup(&["run", "missing.yaml"]).wanted(2);
+    assert!(missing.stderr.contains("missing.yaml"), "{}", missing.stderr);
+}
+
+#[test]
+fn the_pipelines_that_ship_are_valid() {
+    let house = House::new();
+    for folder in ["pipelines", "tests/pipelines/good"] {
+        for entry in fs::read_dir(checkout().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "yaml") {
+                let mut command = house.command(&["check", path.to_str().unwrap()]);
+                command.env("TRUEUP_DATABASE_URL", "sqlite://x.db");
+                Running::start(command).end().wanted(0);
+            }
+        }
+    }
+}
+
+#[test]
+fn help_is_there_for_every_command() {
+    let house = House::new();
+    let commands = [
+        "", "run", "plan", "check", "graph", "host", "cache", "report", "rollback", "powd", "load",
+    ];
+    for command in commands {
+        let mut started = house.command(&[]);
+        started.args(Some(command).filter(|command| !command.is_empty())).arg("--help");
+        let help = Running::start(started).end().wanted(0).stdout;
+        let name = if command.is_empty() { "trueup" } else { command };
+        insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false, snapshot_path => "../snapshots/help" }, {
+            insta::assert_snapshot!(name, help);
+        });
+    }
+}
+
+#[test]
+fn wrong_usage_is_told_with_what_would_be_right() {
+    let house = House::new();
+    let ended = house.trueup(&["rollbak"]).wanted(2);
+    assert!(ended.stderr.contains("'rollback'"), "{}", ended.stderr);
+    house.trueup(&[]).wanted(2);
+    house.trueup(&["--version"]).wanted(0);
+}
