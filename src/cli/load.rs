@@ -7,7 +7,7 @@ use super::exit::{self, ExitCode, Failure};
 use super::wire;
 use crate::clock::Clock;
 use crate::host::{Facts, Sysroot};
-use crate::measure::load::{Limit, LoadReport};
+use crate::measure::load::LoadReport;
 use crate::phase::{VerificationLoad, setting};
 use crate::shutdown::Shutdown;
 
@@ -49,13 +49,7 @@ pub(super) fn load(options: &LoadArgs) -> Result<ExitCode, Failure> {
 
 fn told(report: &LoadReport) -> String {
     let latency = &report.latency;
-    let limit = match &report.limited_by {
-        Limit::Target => "the service".to_owned(),
-        Limit::OfferedRate => "the rate asked for".to_owned(),
-        Limit::Generator { reason } => {
-            format!("the load generator itself: {reason:?}; the service can do more")
-        }
-    };
+    let limit = &report.limited_by;
     let mut text = format!(
         "throughput  {:.0} verifications/s over {:.1} s, after {:.1} s of warm-up\n\
          latency     p50 {:.2} ms, p90 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, max {:.1} ms\n\
@@ -78,7 +72,7 @@ fn told(report: &LoadReport) -> String {
         text = format!("{text}first error {failure}\n");
     }
     for warning in &report.warnings {
-        text = format!("{text}doubt       {warning:?}\n");
+        text = format!("{text}doubt       {warning}\n");
     }
     text
 }

@@ -25,7 +25,10 @@ pub(super) fn report(options: &ReportArgs) -> Result<ExitCode, Failure> {
                 serde_json::to_writer_pretty(&mut out, &report)?;
                 writeln!(out)?;
             } else {
-                let path = results.join("runs").join(&run).join("report.json");
+                let folder = results.join("runs").join(&run);
+                // A run that was cut off has only its record.
+                let path = [folder.join("report.json"), folder.join("events.jsonl")];
+                let path = path.iter().find(|path| path.exists()).unwrap_or(&folder);
                 out.write_all(
                     summary(&report, &path.display().to_string(), terminal::width()).as_bytes(),
                 )?;

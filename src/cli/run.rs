@@ -106,7 +106,7 @@ fn refused(error: &RunError) -> Failure {
     match error {
         RunError::Locked { .. } => Failure::because("run::locked", error)
             .help(
-                "wait for it to end, or give this run other folders with --results and --cache-dir",
+                "wait for it to end: two runs would disturb each other's measurements, whatever folders they use",
             )
             .exit(ExitCode::Locked),
         _ => Failure::because("run::state", error)

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::dispatcher::{Action, Dispatcher, End, Input};
 use super::recorder::Recorder;
-use super::stages::Shared;
+use super::stages::{Shared, take_back};
 use super::unit::{Ended, Unit};
 use crate::event::{Event, Outcome, OverallStatus, PhaseName};
 use crate::phase::{Context, RunContext};
@@ -64,14 +64,16 @@ impl Executor {
                 }
                 Some(event) = events.recv() => Some(Input::Happened(event)),
                 Some(joined) = units.join_next_with_id() => {
-                    drain(&mut events, &mut dispatcher, recorder);
                     let (position, ended) = match joined {
                         Ok((_, end)) => end,
                         Err(error) => {
                             let position = positions.get(&error.id()).copied().unwrap_or_default();
+                            let cx = self.context(position, &dispatcher, &sender);
+                            take_back(&self.shared.applier, &cx).await;
                             (position, panicked(&error))
                         }
                     };
+                    drain(&mut events, &mut dispatcher, recorder);
                     let Ended { outcome, reason, seconds, outputs, partial } = ended;
                     Some(Input::Ended(End { phase: position, outcome, reason, seconds, outputs, partial }))
                 }

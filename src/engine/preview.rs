@@ -11,7 +11,7 @@ use super::stages::{Memory, key_manifest};
 use crate::cache::Lookup;
 use crate::change::Change;
 use crate::event::PhaseName;
-use crate::phase::{Applicability, Context, PhaseError, RunContext};
+use crate::phase::{AnyKind, Applicability, Context, PhaseError, RunContext};
 use crate::pipeline::{Condition, evaluate_condition};
 use crate::plan::Plan;
 
@@ -100,8 +100,10 @@ async fn foresee(
         },
         None | Some(Condition::Literal(true)) => {}
     }
+    let kind = &plan.phases[position].kind;
+    let undecided = plan.upstream(position).iter().any(|need| !outputs.contains_key(need));
     let Ok(with) = plan.render_with(position, &scope) else {
-        return (waits("it depends on what phases before it will decide"), None);
+        return (later(kind.as_ref()), None);
     };
     let mut phase = match plan.phases[position].kind.bind(&with) {
         Ok(phase) => phase,
@@ -119,7 +121,6 @@ async fn foresee(
     let (events, _) = unbounded_channel();
     let name = plan.name(position).clone();
     let cx = Context::new(name, Arc::clone(run), upstream.into(), CancellationToken::new(), events);
-    let kind = &plan.phases[position].kind;
     let foreseen = async {
         if let Applicability::No { reason, .. } = phase.observe(&cx).await? {
             return Ok((Foreseen::NotApplicable(reason), None));
@@ -127,6 +128,7 @@ async fn foresee(
         let (decision, visible) = if kind.cached() {
             let manifest = match key_manifest(kind.as_ref(), phase.as_ref(), &cx) {
                 Ok(manifest) => manifest,
+                Err(_) if undecided => return Ok((later(kind.as_ref()), None)),
                 Err(error) => return Ok((waits(&error.told()), None)),
             };
             let look_up = match memory {
@@ -153,6 +155,14 @@ async fn foresee(
         Ok((Foreseen::Runs { decision, changes: phase.diff(&cx.phase)? }, Some(visible)))
     };
     foreseen.await.unwrap_or_else(|error: PhaseError| (Foreseen::Fails(error.told()), None))
+}
+
+/// A phase of which nothing is known before those above it have decided.
+fn later(kind: &dyn AnyKind) -> Foreseen {
+    let why = "it depends on what phases before it will decide".to_owned();
+    let decision =
+        if kind.cached() { Forethought::ToBeMeasured(why) } else { Forethought::Known(why) };
+    Foreseen::Runs { decision, changes: Vec::new() }
 }
 
 fn waits(why: &str) -> Foreseen {

@@ -1,14 +1,13 @@
 //! Tables that exist only while something is measured.
 //!
-//! Their names start with a mark of where the run keeps its results. So the next run there knows and drops what a
-//! killed one has left, and nobody else's: the lock of the results folder keeps two runs there from meeting.
-
-use std::path::Path;
+//! Their names start with a mark of the host and of where the run keeps its results. So the next run there knows and
+//! drops what a killed one has left, and nobody else's: the lock of the results folder keeps two runs there from
+//! meeting, and hosts that share a database have different marks.
 
 use sqlx::AssertSqlSafe;
 
+use super::Context;
 use crate::database::{Database, Engine};
-use crate::event::RunId;
 use crate::with_pool;
 
 /// Names for the tables of one purpose in one run.
@@ -19,13 +18,19 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Tables for `purpose`, a short lower-case word, in a run that keeps its results in `results_dir`.
+    /// Tables for `purpose`, a short lower-case word, in the run of `cx`.
     #[must_use]
-    pub fn new(purpose: &str, run: &RunId, results_dir: &Path) -> Self {
-        let place = std::path::absolute(results_dir).unwrap_or_else(|_| results_dir.to_owned());
-        let mark = &blake3::hash(place.as_os_str().as_encoded_bytes()).to_hex()[..8];
-        let family = format!("trueup_{purpose}_{mark}_");
-        let suffix: String = run.as_str().chars().filter(char::is_ascii_alphanumeric).collect();
+    pub fn new(purpose: &str, cx: &Context) -> Self {
+        let run = &cx.run;
+        let place =
+            std::path::absolute(&run.results_dir).unwrap_or_else(|_| run.results_dir.clone());
+        let mut hasher = blake3::Hasher::new();
+        for name in [&run.facts.machine, &run.facts.hostname].into_iter().flatten() {
+            hasher.update(name.value.as_bytes()).update(b"\n");
+        }
+        let mark = hasher.update(place.as_os_str().as_encoded_bytes()).finalize().to_hex();
+        let family = format!("trueup_{purpose}_{}_", &mark[..8]);
+        let suffix: String = run.run.as_str().chars().filter(char::is_ascii_alphanumeric).collect();
         Self { name: format!("{family}{}", suffix.to_ascii_lowercase()), family }
     }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::text::wrap;
 use super::{PhaseReport, Report};
-use crate::event::{ChangeResult, Outcome};
+use crate::event::ChangeResult;
 
 /// The summary of a run as text of at most `width` columns where words allow it.
 #[must_use]
@@ -22,8 +22,12 @@ pub fn summary(report: &Report, report_path: &str, width: usize) -> String {
     text.push('\n');
     let names = report.phases.keys().map(String::len).max().unwrap_or(0);
     for (name, phase) in &report.phases {
-        let status = phase.status.map_or("CUT OFF", Outcome::word);
-        let _ = writeln!(text, "  {name:names$}  {status:<14} {:>7.1} s", phase.seconds);
+        let _ = match phase.status {
+            Some(status) => {
+                writeln!(text, "  {name:names$}  {status:<14} {:>7.1} s", phase.seconds)
+            }
+            None => writeln!(text, "  {name:names$}  CUT OFF"),
+        };
         for told in told(phase) {
             for line in wrap(&told, width.saturating_sub(6)) {
                 let _ = writeln!(text, "      {line}");

@@ -7,6 +7,7 @@
 //! Where the target runs in this process the first rule can't tell, and is not applied.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -113,6 +114,54 @@ pub enum LoadWarning {
         /// Share of all requests, 0..=1.
         share: f64,
     },
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Target => f.write_str("the target"),
+            Self::OfferedRate => f.write_str("the rate that was asked for; the target can do more"),
+            Self::Generator { reason } => {
+                write!(f, "the load generator, which {reason}; the target can do more")
+            }
+        }
+    }
+}
+
+impl fmt::Display for GeneratorLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu { share } => write!(f, "used {:.0}% of the CPU it may use", share * 100.0),
+            Self::Late { p99_ms } => write!(f, "was {p99_ms:.1} ms late at the 0.99 quantile"),
+        }
+    }
+}
+
+impl fmt::Display for LoadWarning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSettled => f.write_str("the rate had not settled when warm-up was over"),
+            Self::StillMoving { change } => {
+                write!(
+                    f,
+                    "the rate still moved, by {:+.0}% from one half to the other",
+                    change * 100.0
+                )
+            }
+            Self::GeneratorShare { share } => {
+                write!(f, "the load generator used {:.0}% of the CPU it may use", share * 100.0)
+            }
+            Self::Unstarted { requests } => {
+                write!(f, "{requests} requests were due that no client was free to begin")
+            }
+            Self::Clipped { requests } => {
+                write!(f, "{requests} requests took over 60 s and count as 60 s")
+            }
+            Self::Errors { share } => {
+                write!(f, "{:.1}% of the requests were not answered as wanted", share * 100.0)
+            }
+        }
+    }
 }
 
 /// Requests that were not answered as wanted.

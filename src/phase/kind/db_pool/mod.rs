@@ -194,7 +194,7 @@ impl Kind for DbPool {
         cx: &Context,
     ) -> Result<Decision, PhaseError> {
         let admin = open(with, PoolSize::exactly(1)).await?;
-        let table = Scratch::new("pool", &cx.run.run, &cx.run.results_dir);
+        let table = Scratch::new("pool", cx);
         let prepared = workload::prepare(&admin, &table).await;
         let measured = match prepared {
             Ok(()) => measure_all(with, found, &table, cx).await,

@@ -51,7 +51,7 @@ impl Spawner {
             database,
             difficulty,
             wanted,
-            ledger: Scratch::new("powd", &cx.run.run, &cx.run.results_dir),
+            ledger: Scratch::new("powd", cx),
             clock: cx.run.clock.clone(),
             // Not that of the phase: other phases restart the service when this one has long ended.
             cancel: cx.run.cancel.clone(),

@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::event::{Check, CheckState};
 use crate::host::Fact;
-use crate::measure::compare::{Comparison, Verdict};
+use crate::measure::compare::{Comparison, LEAST_PAIRS, Verdict};
 use crate::measure::model::Measurement;
 use crate::phase::{
     Applicability, Context, Dependencies, Kind, LoadShape, Parameters, PhaseError, Service,
@@ -92,7 +92,7 @@ impl Default for TrialBudget {
 #[serde(default, deny_unknown_fields)]
 pub struct Accept {
     /// Interleaved pairs of measurements.
-    #[schemars(range(min = 4, max = 1000))]
+    #[schemars(range(min = 5, max = 1000))]
     pairs: usize,
     /// Least gain that is worth a change.
     min_gain: Percent,
@@ -147,9 +147,10 @@ impl Kind for Tune {
         if with.budget.trials == 0 {
             wrong.push(WithError::at("budget", "a search needs at least the incumbent's trial"));
         }
-        if with.accept.pairs < 4 {
+        if with.accept.pairs < LEAST_PAIRS {
             wrong.push(
-                WithError::at("accept", "fewer than 4 pairs show nothing").help("write `pairs: 8`"),
+                WithError::at("accept", format!("fewer than {LEAST_PAIRS} pairs show nothing"))
+                    .help("write `pairs: 8`"),
             );
         }
         wrong
