@@ -5,17 +5,17 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
+use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::disk;
 
@@ -52,6 +52,9 @@ pub enum DatabaseError {
     /// Not a URL of an engine that is spoken here.
     #[error("`{0}` is not a database URL; write sqlite://PATH or postgres://USER@HOST/DATABASE")]
     Url(String),
+    /// The folder of an SQLite file is not there, nor the one above it.
+    #[error("there is no folder {} for the database", .0.display())]
+    NoFolder(PathBuf),
     /// The folder of an SQLite file can't be made.
     #[error(transparent)]
     Folder(#[from] disk::DiskError),
@@ -195,6 +198,15 @@ impl PoolSize {
     }
 }
 
+/// Makes the last folder of a path. One of which the folder above is missing too is more likely a slip of the pen.
+fn make_folder(dir: &Path) -> Result<(), DatabaseError> {
+    let above = dir.parent().is_none_or(|above| above.as_os_str().is_empty() || above.is_dir());
+    if above || dir.is_dir() {
+        return Ok(disk::create_dir_all(dir)?);
+    }
+    Err(DatabaseError::NoFolder(dir.to_owned()))
+}
+
 /// An open pool of connections.
 #[derive(Debug, Clone)]
 pub enum Database {
@@ -224,8 +236,8 @@ impl Database {
         let refused = |source| DatabaseError::Open { url: url.to_string(), source };
         match url.engine {
             Engine::Sqlite => {
-                if let Some(dir) = url.file().as_deref().and_then(std::path::Path::parent) {
-                    disk::create_dir_all(dir)?;
+                if let Some(dir) = url.file().as_deref().and_then(Path::parent) {
+                    make_folder(dir)?;
                 }
                 let options = SqlitePoolOptions::new()
                     .min_connections(size.min)
@@ -243,6 +255,36 @@ impl Database {
                 let connect = connect.application_name("trueup").disable_statement_logging();
                 options.connect_with(connect).await.map(Self::Postgres).map_err(refused)
             }
+        }
+    }
+
+    /// Asks a database whether it is there, without changing a byte of it.
+    ///
+    /// # Errors
+    /// When it does not answer within `patience`.
+    pub async fn probe(url: &DatabaseUrl, patience: Duration) -> Result<(), DatabaseError> {
+        let refused = |source| DatabaseError::Open { url: url.to_string(), source };
+        let asked = async {
+            match url.engine {
+                Engine::Sqlite => {
+                    // Not even the files beside it: an open one makes and removes those of its log.
+                    let options = SqliteConnectOptions::from_str(&url.text)?.immutable(true);
+                    let mut connection = options.connect().await?;
+                    sqlx::query("SELECT count(*) FROM sqlite_master")
+                        .execute(&mut connection)
+                        .await?;
+                    connection.close().await
+                }
+                Engine::Postgres => {
+                    let mut connection = PgConnectOptions::from_str(&url.text)?.connect().await?;
+                    sqlx::query("SELECT 1").execute(&mut connection).await?;
+                    connection.close().await
+                }
+            }
+        };
+        match tokio::time::timeout(patience, asked).await {
+            Ok(answered) => answered.map_err(refused),
+            Err(_) => Err(refused(sqlx::Error::PoolTimedOut)),
         }
     }
 

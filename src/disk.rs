@@ -10,8 +10,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use rustix::fs::FlockOperation;
 
 /// A file operation that failed, with what was attempted and where.
@@ -77,7 +79,13 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<(), DiskError> {
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, DiskError> {
     let read = || -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
-        File::open(path)?.take(limit + 1).read_to_end(&mut content)?;
+        // A pipe in place of the file would otherwise be waited for, for ever.
+        let file =
+            OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        }
+        file.take(limit + 1).read_to_end(&mut content)?;
         if content.len() as u64 > limit {
             let told = format!("it is larger than {limit} bytes");
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, told));

@@ -51,7 +51,7 @@ pub enum MissReason {
     /// It was decided too long ago.
     #[error("the decision of {0} has expired")]
     Expired(Timestamp),
-    /// There was an entry, but it can't be trusted; it was moved aside.
+    /// There was an entry, but it can't be trusted; a run moves it aside.
     #[error("the entry {path} was not trusted: {flaw}")]
     Untrusted {
         /// The entry.
@@ -106,13 +106,21 @@ pub struct Listed {
 pub struct CacheDirectory {
     root: PathBuf,
     clock: Clock,
+    /// False when nothing may be moved aside.
+    writes: bool,
 }
 
 impl CacheDirectory {
     /// The cache below `root`, which need not exist yet.
     #[must_use]
     pub fn new(root: PathBuf, clock: Clock) -> Self {
-        Self { root, clock }
+        Self { root, clock, writes: true }
+    }
+
+    /// The same cache for somebody who may only look: an entry that can't be trusted stays where it is.
+    #[must_use]
+    pub fn read_only(self) -> Self {
+        Self { writes: false, ..self }
     }
 
     fn path(&self, kind: &str, key: &Key) -> PathBuf {
@@ -126,11 +134,11 @@ impl CacheDirectory {
         let path = self.path(kind, &key);
         let now = self.clock.now();
         match load(&path) {
-            Err(flaw) => Lookup::Miss(Self::move_aside(&path, flaw)),
+            Err(flaw) => Lookup::Miss(self.move_aside(&path, flaw)),
             Ok(None) => Lookup::Miss(self.why_absent(kind, phase, manifest)),
             Ok(Some(entry)) => {
                 if let Some(flaw) = entry.flaw(&key, now) {
-                    Lookup::Miss(Self::move_aside(&path, flaw.to_owned()))
+                    Lookup::Miss(self.move_aside(&path, flaw.to_owned()))
                 } else if entry.expires_at <= now {
                     Lookup::Miss(MissReason::Expired(entry.created_at))
                 } else {
@@ -155,7 +163,10 @@ impl CacheDirectory {
         }
     }
 
-    fn move_aside(path: &Path, flaw: String) -> MissReason {
+    fn move_aside(&self, path: &Path, flaw: String) -> MissReason {
+        if !self.writes {
+            return MissReason::Untrusted { path: path.display().to_string(), flaw };
+        }
         let flaw = match disk::rename(path, &path.with_extension("bad")) {
             Ok(()) => flaw,
             Err(error) => format!("{flaw}, and {error}"),

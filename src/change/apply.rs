@@ -291,6 +291,7 @@ impl Applier {
                 records.push(Record::Opened {
                     schema: SCHEMA,
                     run: self.0.run.clone(),
+                    root: self.0.host.root(),
                     boot_id: self.0.boot_id.clone(),
                     at: self.0.clock.now().to_string(),
                 });
@@ -421,6 +422,10 @@ mod tests {
     struct Willful(Mutex<BTreeMap<String, String>>, fn(&str) -> Result<String, &'static str>);
 
     impl Host for Willful {
+        fn root(&self) -> String {
+            "/".to_owned()
+        }
+
         fn observe(&self, path: &str) -> Observed {
             match self.0.lock().unwrap().get(path) {
                 Some(value) => Observed::Value(value.clone()),
@@ -450,6 +455,10 @@ mod tests {
     struct Witness(PathBuf);
 
     impl Host for Witness {
+        fn root(&self) -> String {
+            "/".to_owned()
+        }
+
         fn observe(&self, _: &str) -> Observed {
             Observed::Value("old".to_owned())
         }

@@ -132,14 +132,14 @@ fn possible(journal: &journal::Journal, file: usize) -> Vec<String> {
 
 /// Kills the run at every cut of its journal, in every state that the host can then be in, and rolls back.
 fn kill_everywhere(run: &Run) {
-    let recorder = Host::new();
-    run.make(&recorder);
-    let Ok(whole) = disk::read_text(&recorder.journal(), 1 << 20) else {
-        assert_eq!(recorder.values(), former(), "nothing was journaled, so nothing may be changed");
+    // The same tree throughout: a journal is of one root.
+    let host = Host::new();
+    run.make(&host);
+    let Ok(whole) = disk::read_text(&host.journal(), 1 << 20) else {
+        assert_eq!(host.values(), former(), "nothing was journaled, so nothing may be changed");
         return;
     };
     for cut in cuts(&whole) {
-        let host = Host::new();
         disk::replace(&host.journal(), &whole.as_bytes()[..cut]).unwrap();
         let known = journal::read(&host.journal()).unwrap();
         let choices: Vec<Vec<String>> = (0..3).map(|file| possible(&known, file)).collect();
@@ -246,6 +246,38 @@ fn changes_of_another_boot_are_moot_and_not_replayed() {
     assert_eq!(host.values()[0], "10");
     assert_eq!(list(host.dir.path()).unwrap()[0].state, JournalState::RolledBack);
     assert_eq!(host.rollback(false).changes, []);
+}
+
+#[test]
+fn a_journal_of_one_root_is_never_worked_off_on_another() {
+    let (mine, other) = (Host::new(), Host::new());
+    let _ = mine.applier("r1").apply(&[change(0, "60", "10")]);
+    other.tree.put(FILES[0], "10\n");
+    let refused = rollback(&other.tree.sysroot(), &mine.journal(), Options { force: true });
+    assert!(matches!(refused, Err(RollbackError::OtherRoot { .. })), "{refused:?}");
+    assert_eq!(other.tree.get(FILES[0]), "10\n");
+    assert!(mine.rollback(false).is_complete());
+    assert_eq!(mine.values(), former());
+}
+
+#[test]
+fn a_journal_damaged_anywhere_is_not_told_as_done_and_never_deleted() {
+    let host = Host::new();
+    let _ = host.applier("r1").apply(&[change(0, "60", "10")]);
+    let whole = disk::read_text(&host.journal(), 1 << 20).unwrap();
+    for damaged in
+        [whole.replacen("\"from\":\"60\"", "\"from\":\"99\"", 1), "a line of text\n".to_owned()]
+    {
+        host.set(&["10", FORMER[1], FORMER[2]].map(str::to_owned));
+        disk::replace(&host.journal(), damaged.as_bytes()).unwrap();
+        match rollback(&host.tree.sysroot(), &host.journal(), Options { force: false }) {
+            Ok(report) => assert!(report.damaged && !report.is_complete(), "{report:?}"),
+            Err(error) => assert!(matches!(error, RollbackError::Journal(_)), "{error}"),
+        }
+        let kept =
+            host.journal().exists() || host.journal().with_extension("jsonl.corrupt").exists();
+        assert!(kept, "{damaged}");
+    }
 }
 
 #[test]

@@ -4,13 +4,14 @@
 //! line as it would be without that field. The intents of a group of changes are on the disk before the
 //! first of them touches the host.
 //! ```text
-//! {"record":"opened","schema":1,"run":"r1","boot_id":"b1","at":"1970-01-01T00:00:00Z","sum":"0390a7efa62d5e11"}
+//! {"record":"opened","schema":1,"run":"r1","root":"/","boot_id":"b1","at":"1970-01-01T00:00:00Z","sum":"49e39e6c0da93b41"}
 //! {"record":"intent","n":0,"change":{"phase":"cpu","target":{"kind":"setting","path":"/proc/sys/vm/swappiness"},"from":"60","to":"10"},"sum":"7a57c6f69ae94178"}
 //! {"record":"applied","n":0,"read_back":"10","sum":"f44c4b6c0cd32a3f"}
 //! {"record":"kept","n":0,"sum":"d73afd93aa52bdb0"}
 //! {"record":"closed","sum":"fc0128b56ff313be"}
 //! ```
-//! - `opened`: the first; the boot, because what is volatile is gone after the next.
+//! - `opened`: the first; the root of the host, which another one must not be taken for, and the boot, because what
+//!   is volatile is gone after the next.
 //! - `intent`: change `n` is about to be written.
 //! - `applied`: it was, and this was read back, which may differ from what was wanted.
 //! - `failed`: the host refused it, and still has the former value.
@@ -45,7 +46,7 @@ const READ_LIMIT: u64 = 64 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Record {
-    Opened { schema: u32, run: String, boot_id: Option<String>, at: String },
+    Opened { schema: u32, run: String, root: String, boot_id: Option<String>, at: String },
     Intent { n: u64, change: Change },
     Applied { n: u64, read_back: String },
     Failed { n: u64, reason: String },
@@ -135,6 +136,8 @@ pub struct Journal {
 pub struct Opened {
     /// The run.
     pub run: String,
+    /// The folder that stood for `/`.
+    pub root: String,
     /// The boot of the host; absent where the kernel does not tell.
     pub boot_id: Option<String>,
     /// When the first change was made.
@@ -241,9 +244,9 @@ impl Journal {
         // A rollback of a kept run writes behind its end.
         self.closed = matches!(record, Record::Closed {});
         let (n, state) = match record {
-            Record::Opened { run, boot_id, at, .. } => {
-                let at = at.parse().ok()?;
-                self.opened = Some(Opened { run: run.clone(), boot_id: boot_id.clone(), at });
+            Record::Opened { run, root, boot_id, at, .. } => {
+                let (run, root, boot_id) = (run.clone(), root.clone(), boot_id.clone());
+                self.opened = Some(Opened { run, root, boot_id, at: at.parse().ok()? });
                 return Some(());
             }
             Record::Intent { n, change } => {
@@ -355,6 +358,7 @@ mod tests {
         Record::Opened {
             schema: SCHEMA,
             run: "r1".to_owned(),
+            root: "/".to_owned(),
             boot_id: Some("b1".to_owned()),
             at: Timestamp::UNIX_EPOCH.to_string(),
         }

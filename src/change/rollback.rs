@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::Reverted;
 use super::journal::{self, Entry, Integrity, Journal, JournalError, Record, State, Writer};
-use super::setting_file::SettingFiles;
+use super::setting_file::{SettingFiles, root_name};
 use super::take_back::{Foreign, TakenBack, Taker};
 use crate::disk::{self, DiskError};
 use crate::host::{Sysroot, facts};
@@ -33,12 +33,19 @@ pub struct RollbackReport {
     pub changes: Vec<Reverted>,
     /// What else a person should know, such as damage of the journal.
     pub notes: Vec<String>,
+    /// True when the journal was damaged, so that changes may be in place which nobody knows of any more.
+    pub damaged: bool,
 }
 
 impl RollbackReport {
-    /// True when nothing of the run is left to be taken back by another try.
+    /// True when nothing of the run is left that should have been taken back, as far as anybody can know.
     #[must_use]
     pub fn is_complete(&self) -> bool {
+        !self.damaged && self.nothing_failed()
+    }
+
+    /// True when another try would find nothing to do.
+    fn nothing_failed(&self) -> bool {
         !self.changes.iter().any(|change| matches!(change.result, TakenBack::Failed { .. }))
     }
 }
@@ -49,6 +56,18 @@ pub enum RollbackError {
     /// The journal can't be used.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The run was on another host, or below another sysroot.
+    #[error(
+        "run {run} changed the host below {root}, and this is {here}; name it with --sysroot {root}"
+    )]
+    OtherRoot {
+        /// The run.
+        run: String,
+        /// Where it made its changes.
+        root: String,
+        /// Where they were to be taken back.
+        here: String,
+    },
     /// What was done could not be recorded; it was done nevertheless.
     #[error("could not record the rollback of run {run}, of which {done} changes were looked at")]
     Record {
@@ -149,18 +168,20 @@ pub fn rollback(
         Some(opened) => opened.run.clone(),
         None => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
     };
-    let mut report = RollbackReport { run, changes: Vec::new(), notes: Vec::new() };
+    let mut report =
+        RollbackReport { run: run.clone(), changes: Vec::new(), notes: Vec::new(), damaged: false };
     let record = |source, done: usize, run: &str| RollbackError::Record {
         run: run.to_owned(),
         done,
         source,
     };
-    if journal.opened.is_none() && journal.integrity != (Integrity::Corrupt { line: 1 }) {
-        report
-            .notes
-            .push("the journal was torn before its first record: nothing was changed".to_owned());
-        disk::remove(path).map_err(|source| record(source, 0, &report.run))?;
-        return Ok(report);
+    let Some(opened) = &journal.opened else {
+        let unopened = unopened(path, &mut report);
+        return unopened.map(|()| report).map_err(|source| record(source, 0, &run));
+    };
+    let here = root_name(root);
+    if opened.root != here {
+        return Err(RollbackError::OtherRoot { run, root: opened.root.clone(), here });
     }
     let host = SettingFiles(root.clone());
     let plan = Plan::of(&journal, facts::boot(root).as_deref(), options);
@@ -174,6 +195,7 @@ pub fn rollback(
     }
     let done = match journal.integrity {
         Integrity::Corrupt { line } => {
+            report.damaged = true;
             report.notes.push(format!(
                 "line {line} of {} is damaged: changes after it are not known",
                 path.display()
@@ -189,6 +211,27 @@ pub fn rollback(
     };
     done.map_err(|source| record(source, report.changes.len(), &report.run))?;
     Ok(report)
+}
+
+/// A journal without its first record. Torn there, nothing had been changed yet; anything else was a journal once.
+fn unopened(path: &Path, report: &mut RollbackReport) -> Result<(), DiskError> {
+    const BEGINNING: &[u8] = b"{\"record\":\"opened\",";
+    let content = disk::read_bounded(path, u64::from(u16::MAX))?;
+    let common = content.len().min(BEGINNING.len());
+    let torn =
+        content[..common] == BEGINNING[..common] && !content.trim_ascii_end().contains(&b'\n');
+    if torn {
+        report
+            .notes
+            .push("the journal was torn before its first record: nothing was changed".to_owned());
+        return disk::remove(path).map(drop);
+    }
+    report.damaged = true;
+    report.notes.push(format!(
+        "{} is damaged from its first line on: what it changed is not known",
+        path.display()
+    ));
+    set_aside(path, report)
 }
 
 /// What is to be looked at, the latest first.
@@ -238,7 +281,7 @@ fn recorded(
     if let Some(error) = trouble {
         return Err(error);
     }
-    if report.is_complete() {
+    if report.nothing_failed() {
         writer.append(&[Record::Closed {}])?;
     }
     writer.sync()
@@ -246,7 +289,7 @@ fn recorded(
 
 /// A damaged journal that was worked off is renamed, so that no later rollback takes it for a new one.
 fn set_aside(path: &Path, report: &mut RollbackReport) -> Result<(), DiskError> {
-    if !report.is_complete() {
+    if !report.nothing_failed() {
         return Ok(());
     }
     let mut name = path.as_os_str().to_owned();

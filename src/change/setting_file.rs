@@ -34,13 +34,25 @@ pub(super) enum WriteError {
 pub(super) trait Host: Send + Sync {
     fn observe(&self, path: &str) -> Observed;
     fn write(&self, path: &str, value: &str) -> Result<(), WriteError>;
+    /// The folder that stands for `/`, so that a journal is never worked off on another host's files.
+    fn root(&self) -> String;
 }
 
 /// The setting files below a sysroot.
 #[derive(Debug, Clone)]
 pub(super) struct SettingFiles(pub(super) Sysroot);
 
+/// The name of a root in a journal: its path without links, where that can be told.
+pub(super) fn root_name(root: &Sysroot) -> String {
+    let prefix = root.prefix();
+    prefix.canonicalize().unwrap_or_else(|_| prefix.to_owned()).display().to_string()
+}
+
 impl Host for SettingFiles {
+    fn root(&self) -> String {
+        root_name(&self.0)
+    }
+
     fn observe(&self, path: &str) -> Observed {
         observe_path(&self.0, path)
     }

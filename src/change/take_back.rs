@@ -201,6 +201,10 @@ mod tests {
     struct Stubborn;
 
     impl Host for Stubborn {
+        fn root(&self) -> String {
+            "/".to_owned()
+        }
+
         fn observe(&self, _: &str) -> Observed {
             Observed::Value("c".to_owned())
         }

@@ -25,8 +25,8 @@ pub(super) fn cache(options: &CacheArgs) -> Result<ExitCode, Failure> {
                 let expires = entry.expires_at.strftime("%Y-%m-%d %H:%M:%SZ");
                 writeln!(
                     out,
-                    "{key}  {kind:<18} {:<18} {until} {expires}  {}",
-                    entry.phase, entry.decision
+                    "{key}  {kind:<18} {:<18} {until} {expires}  of run {}",
+                    entry.phase, entry.run
                 )?;
             }
         }

@@ -18,7 +18,8 @@ pub(super) fn check(options: &CheckArgs) -> Result<ExitCode, Failure> {
     }
     let (plan, _) = wire::plan(&options.pipeline)?;
     let file = plan.pipeline.path.display();
-    writeln!(out, "{file}: {} phases, nothing wrong", plan.phases.len())?;
+    let noun = if plan.phases.len() == 1 { "phase" } else { "phases" };
+    writeln!(out, "{file}: {} {noun}, nothing wrong", plan.phases.len())?;
     Ok(ExitCode::Success)
 }
 

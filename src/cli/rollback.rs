@@ -6,7 +6,8 @@ use super::args::RollbackArgs;
 use super::exit::{ExitCode, Failure};
 use super::wire;
 use crate::change::{
-    JournalState, JournalSummary, Options, TakenBack, list, rollback as take_back, script,
+    JournalState, JournalSummary, Options, RollbackError, TakenBack, list, rollback as take_back,
+    script,
 };
 use crate::diagnostic::Diagnostic;
 use crate::disk::{LockFile, Locked};
@@ -16,6 +17,7 @@ pub(super) fn rollback(options: &RollbackArgs) -> Result<ExitCode, Failure> {
     let results = &options.state.results;
     let journals = list(&results.join("journal"))
         .map_err(|error| Failure::because("rollback::journals", &error))?;
+    let unusable: Vec<Diagnostic> = journals.iter().filter_map(unusable).collect();
     let chosen = choose(journals, options.run.as_deref())?;
     let mut out = std::io::stdout().lock();
     if options.print {
@@ -25,6 +27,9 @@ pub(super) fn rollback(options: &RollbackArgs) -> Result<ExitCode, Failure> {
             out.write_all(text.as_bytes())?;
         }
         return Ok(ExitCode::Success);
+    }
+    if !unusable.is_empty() && options.run.is_none() {
+        return Err(Failure { code: ExitCode::Failed, diagnostics: unusable });
     }
     if chosen.is_empty() {
         writeln!(out, "there is nothing to take back in {}", results.display())?;
@@ -44,8 +49,15 @@ pub(super) fn rollback(options: &RollbackArgs) -> Result<ExitCode, Failure> {
     };
     let mut complete = true;
     for journal in chosen {
-        let report = take_back(&sysroot, &journal.path, Options { force: options.force })
-            .map_err(|error| Failure::because("rollback::failed", &error))?;
+        let report = match take_back(&sysroot, &journal.path, Options { force: options.force }) {
+            Ok(report) => report,
+            // Runs on other trees may keep their journals in the same place; they are not asked for here.
+            Err(error @ RollbackError::OtherRoot { .. }) if options.run.is_none() => {
+                writeln!(out, "{}  left alone: {error}", journal.run)?;
+                continue;
+            }
+            Err(error) => return Err(Failure::because("rollback::failed", &error)),
+        };
         complete &= report.is_complete();
         for one in &report.changes {
             let target = one.change.target.path();
@@ -56,6 +68,17 @@ pub(super) fn rollback(options: &RollbackArgs) -> Result<ExitCode, Failure> {
         }
     }
     Ok(if complete { ExitCode::Success } else { ExitCode::Failed })
+}
+
+/// Why nobody can tell what a run has changed, if so.
+fn unusable(journal: &JournalSummary) -> Option<Diagnostic> {
+    let JournalState::Unreadable { reason } = &journal.state else { return None };
+    let told = format!("nobody can tell what run {} changed: {reason}", journal.run);
+    let help = format!(
+        "look at {}; when you are sure of the host, move it away, or name the runs to take back one by one",
+        journal.path.display()
+    );
+    Some(Diagnostic::error("rollback::unusable", told).help(help))
 }
 
 /// The journals to take back, the latest first: that of one run, or all with something in place.

@@ -28,7 +28,11 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
     let clock = Clock::system();
     let memory = memory(options, &clock);
     if options.dry_run {
-        return show_preview(&options.pipeline, &options.state, &memory, false);
+        let looks = match memory {
+            Memory::Use(cache) => Memory::Use(cache.read_only()),
+            other => other,
+        };
+        return show_preview(&options.pipeline, &options.state, &looks, false);
     }
     let (plan, facts) = wire::plan(&options.pipeline)?;
     let progress = ProgressBoard::default();
@@ -87,7 +91,8 @@ fn warn_of_readers(problems: &[SinkError]) {
 }
 
 pub(super) fn plan(options: &PlanArgs) -> Result<ExitCode, Failure> {
-    let memory = Memory::Use(CacheDirectory::new(options.state.cache_dir.clone(), Clock::system()));
+    let cache = CacheDirectory::new(options.state.cache_dir.clone(), Clock::system());
+    let memory = Memory::Use(cache.read_only());
     show_preview(&options.pipeline, &options.state, &memory, options.detailed_exitcode)
 }
 
@@ -224,6 +229,6 @@ fn show_preview(
         }
     }
     let noun = if changes_to_make == 1 { "change" } else { "changes" };
-    writeln!(out, "\n{changes_to_make} {noun} of the host to make; nothing was touched")?;
+    writeln!(out, "\n{changes_to_make} {noun} of the host known beforehand; nothing was touched")?;
     Ok(if detailed && changes_to_make > 0 { ExitCode::Drift } else { ExitCode::Success })
 }

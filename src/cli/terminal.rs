@@ -2,7 +2,9 @@
 
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::exit::Failure;
 use crate::diagnostic::Style;
@@ -31,10 +33,16 @@ pub(super) fn start_log(verbose: u8) -> Result<(), Failure> {
         2 => LevelFilter::DEBUG,
         _ => LevelFilter::TRACE,
     };
+    // Of what others log, only what is really wrong.
+    let targets =
+        Targets::new().with_default(level.min(LevelFilter::ERROR)).with_target("trueup", level);
+    let targets = if verbose > 1 { targets.with_default(level) } else { targets };
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_ansi(error_style().color)
         .with_writer(io::stderr)
+        .finish()
+        .with(targets)
         .try_init()
-        .map_err(|error| Failure::because("cli::log", &*error))
+        .map_err(|error| Failure::because("cli::log", &error))
 }

@@ -96,7 +96,7 @@ async fn foresee(
         Some(Condition::Expression(text)) => match evaluate_condition(&text.value, &scope) {
             Ok(true) => {}
             Ok(false) => return (Foreseen::Skipped(format!("`{}` is false", text.value)), None),
-            Err(error) => return (waits(&format!("`when` can't be told yet: {error}")), None),
+            Err(_) => return (later(plan.phases[position].kind.as_ref()), None),
         },
         None | Some(Condition::Literal(true)) => {}
     }

@@ -1,8 +1,9 @@
 //! What an earlier run left half done is taken back before anything else is done.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::change::{JournalState, Options, TakenBack, list, rollback};
+use crate::change::{JournalState, Options, Reverted, RollbackReport, TakenBack, list, rollback};
 use crate::event::{Event, RecoveredRun};
 use crate::host::Sysroot;
 
@@ -17,21 +18,31 @@ pub(super) fn recover(sysroot: &Sysroot, journal_dir: &Path) -> Vec<Event> {
     };
     journals
         .into_iter()
-        .filter(|journal| journal.state == JournalState::Unfinished)
-        .map(|journal| match rollback(sysroot, &journal.path, Options { force: false }) {
-            Ok(report) => Event::Recovered(RecoveredRun {
-                cut_off: journal.run,
-                changes: report
-                    .changes
-                    .iter()
-                    .map(|one| (one.change.target.path().to_owned(), told(&one.result)))
-                    .collect(),
-            }),
-            Err(error) => {
-                note(format!("could not take back what run {} changed: {error}", journal.run))
+        .filter_map(|journal| match &journal.state {
+            JournalState::Kept | JournalState::RolledBack => None,
+            JournalState::Unreadable { reason } => {
+                Some(note(format!("nobody can tell what run {} changed: {reason}", journal.run)))
+            }
+            JournalState::Unfinished => {
+                Some(match rollback(sysroot, &journal.path, Options { force: false }) {
+                    Ok(report) => recovered(journal.run, &report),
+                    Err(error) => note(format!(
+                        "could not take back what run {} changed: {error}",
+                        journal.run
+                    )),
+                })
             }
         })
         .collect()
+}
+
+fn recovered(run: String, report: &RollbackReport) -> Event {
+    let of_change = |one: &Reverted| (one.change.target.path().to_owned(), told(&one.result));
+    let mut changes: BTreeMap<String, String> = report.changes.iter().map(of_change).collect();
+    if report.damaged {
+        changes.insert("journal".to_owned(), report.notes.join("; "));
+    }
+    Event::Recovered(RecoveredRun { cut_off: run, changes })
 }
 
 fn told(result: &TakenBack) -> String {

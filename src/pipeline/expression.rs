@@ -19,8 +19,19 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut engine = Environment::new();
     engine.set_undefined_behavior(UndefinedBehavior::Strict);
     engine.set_recursion_limit(50);
+    engine.set_fuel(Some(FUEL));
+    // Each can be told to make a text of any length at once.
+    for greedy in ["center", "format", "indent"] {
+        engine.remove_filter(greedy);
+    }
     engine
 });
+
+/// Steps that one expression may take.
+const FUEL: u64 = 20_000;
+
+/// Longest text with expressions in it, in bytes: deeply nested ones are parsed by recursion.
+const LONGEST: usize = 4096;
 
 /// What an expression refers to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,6 +100,7 @@ pub fn references(text: &str) -> Result<Vec<Reference>, Box<minijinja::Error>> {
     if !is_dynamic(text) {
         return Ok(Vec::new());
     }
+    within_length(text)?;
     let nested = ENGINE.template_from_str(text)?.undeclared_variables(true);
     let found: BTreeSet<Reference> = nested
         .iter()
@@ -148,14 +160,11 @@ fn render_text(text: &str, context: &minijinja::Value) -> Result<Value, Box<mini
     if !is_dynamic(text) {
         return Ok(Value::String(text.to_owned()));
     }
+    within_length(text)?;
     let Some(expression) = sole_expression(text) else {
         return Ok(Value::String(ENGINE.render_str(text, context)?));
     };
-    let value = ENGINE.compile_expression(expression)?.eval(context)?;
-    if value.is_undefined() {
-        let told = format!("`{expression}` is not defined");
-        return Err(Box::new(minijinja::Error::new(minijinja::ErrorKind::UndefinedError, told)));
-    }
+    let value = evaluate(expression, context.clone())?;
     serde_json::to_value(&value).map_err(|error| {
         let told = format!("`{expression}` has no plain value: {error}");
         Box::new(minijinja::Error::new(minijinja::ErrorKind::BadSerialization, told))
@@ -167,12 +176,31 @@ fn render_text(text: &str, context: &minijinja::Value) -> Result<Value, Box<mini
 /// # Errors
 /// When it can't be evaluated.
 pub fn evaluate_condition(expression: &str, scope: &Scope) -> Result<bool, Box<minijinja::Error>> {
-    let value = ENGINE.compile_expression(expression)?.eval(scope.context())?;
+    Ok(evaluate(expression, scope.context())?.is_true())
+}
+
+fn evaluate(
+    expression: &str,
+    context: minijinja::Value,
+) -> Result<minijinja::Value, Box<minijinja::Error>> {
+    within_length(expression)?;
+    let value = ENGINE.compile_expression(expression)?.eval(context)?;
     if value.is_undefined() {
         let told = format!("`{expression}` is not defined");
         return Err(Box::new(minijinja::Error::new(minijinja::ErrorKind::UndefinedError, told)));
     }
-    Ok(value.is_true())
+    Ok(value)
+}
+
+fn within_length(text: &str) -> Result<(), Box<minijinja::Error>> {
+    if text.len() <= LONGEST {
+        return Ok(());
+    }
+    let told = format!(
+        "a text with expressions may have {LONGEST} bytes, and this one has {}",
+        text.len()
+    );
+    Err(Box::new(minijinja::Error::new(minijinja::ErrorKind::SyntaxError, told)))
 }
 
 /// An error of the engine, pointing into the expression where it says so.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::database::{Database, DatabaseUrl, Engine, PoolSize};
+use crate::database::{Database, DatabaseUrl, Engine};
 use crate::event::{Check, CheckState};
 use crate::host::reading::{self, Bound, Reading, Unreadable};
 use crate::measure::model::Measurement;
@@ -232,21 +232,13 @@ async fn reach(url: &DatabaseUrl, cx: &Context) -> Looked {
         return Looked { name: "database", seen, wanted, can_pass: false, good: true };
     }
     let started = cx.run.clock.instant();
-    let opened = Database::open(url, PoolSize { min: 1, max: 1, acquire: PATIENCE }).await;
+    let answered = Database::probe(url, PATIENCE).await;
     let value = (cx.run.clock.instant() - started).as_secs_f64() * 1000.0;
-    let (seen, good) = match opened {
-        Ok(database) => {
-            database.close().await;
-            (
-                Seen::Value {
-                    value,
-                    unit: "ms",
-                    source,
-                    told: format!("answered in {value:.1} ms"),
-                },
-                true,
-            )
-        }
+    let (seen, good) = match answered {
+        Ok(()) => (
+            Seen::Value { value, unit: "ms", source, told: format!("answered in {value:.1} ms") },
+            true,
+        ),
         Err(error) => {
             let reason = PhaseError::because("no answer", error).told();
             (Seen::Unreadable { reason }, false)

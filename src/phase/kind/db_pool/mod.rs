@@ -143,24 +143,25 @@ impl Kind for DbPool {
 
     async fn observe(with: &With, _cx: &Context) -> Result<Applicability<Observation>, PhaseError> {
         let engine = with.url.engine();
-        // An SQLite file is not made by looking at it.
-        let there = engine == Engine::Postgres || with.url.file().is_some_and(|file| file.exists());
         let mut found = Observation {
             engine: engine.name(),
             version: None,
             max_connections: None,
             taken_connections: None,
         };
-        if there {
+        // An embedded engine has nothing to tell that this program does not know, and looking must not write.
+        if engine == Engine::Postgres {
             let database =
                 open(with, PoolSize { acquire: PATIENCE, ..PoolSize::exactly(1) }).await?;
             let asked = workload::server(&database).await;
             database.close().await;
             let server =
                 asked.map_err(|error| PhaseError::because("could not ask the database", error))?;
-            found.version = Some(server.version);
-            found.max_connections = server.max_connections;
-            found.taken_connections = server.taken_connections;
+            if let Some(server) = server {
+                found.version = Some(server.version);
+                found.max_connections = server.max_connections;
+                found.taken_connections = server.taken_connections;
+            }
         }
         let free = found
             .max_connections

@@ -20,14 +20,10 @@ pub(super) struct Server {
     pub(super) taken_connections: Option<u32>,
 }
 
-/// Asks a database what it is and how many connections it has.
-pub(super) async fn server(database: &Database) -> Result<Server, sqlx::Error> {
+/// Asks a server what it is and how many connections it has; an embedded engine has none.
+pub(super) async fn server(database: &Database) -> Result<Option<Server>, sqlx::Error> {
     match database {
-        Database::Sqlite(pool) => {
-            let version: String =
-                sqlx::query_scalar("SELECT sqlite_version()").fetch_one(pool).await?;
-            Ok(Server { version, max_connections: None, taken_connections: None })
-        }
+        Database::Sqlite(_) => Ok(None),
         Database::Postgres(pool) => {
             let version: String = sqlx::query_scalar("SHOW server_version").fetch_one(pool).await?;
             let (all, kept, used): (i32, i32, i64) = sqlx::query_as(
@@ -39,11 +35,11 @@ pub(super) async fn server(database: &Database) -> Result<Server, sqlx::Error> {
             .fetch_one(pool)
             .await?;
             let taken = u32::try_from(i64::from(kept) + used).unwrap_or(u32::MAX);
-            Ok(Server {
+            Ok(Some(Server {
                 version,
                 max_connections: u32::try_from(all).ok(),
                 taken_connections: Some(taken),
-            })
+            }))
         }
     }
 }
