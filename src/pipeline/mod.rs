@@ -14,6 +14,9 @@ mod tree;
 
 pub use check::needs;
 pub use expression::{Reference, Scope, evaluate_condition, references, render};
-pub use model::{Condition, Defaults, PhaseSpec, Pipeline, Retry, Spot};
+pub use model::{
+    CachePolicy, CacheScope, Condition, Defaults, Gate, GateObjective, PhaseSpec, Pipeline, Retry,
+    Spot,
+};
 pub use parse::{read, read_text};
 pub use tree::{Node, Tree, parse_scalar, parse_yaml};

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::tree::Node;
 use crate::diagnostic::{Place, Source};
 use crate::event::PhaseName;
+use crate::unit::Percent;
 
 /// A value with its place in the pipeline's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,30 +53,104 @@ impl Pipeline {
 }
 
 /// What phases have unless they say otherwise.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Defaults {
     /// Longest time of an attempt.
     pub timeout: Duration,
     /// How often, and after what wait.
     pub retry: Retry,
+    /// How decisions are remembered.
+    pub cache: CachePolicy,
 }
 
 impl Default for Defaults {
     fn default() -> Self {
         Self {
             timeout: Duration::from_mins(10),
-            retry: Retry { attempts: 1, backoff: Duration::from_secs(1) },
+            retry: Retry {
+                attempts: 1,
+                backoff: Duration::from_secs(1),
+                max_backoff: Duration::from_mins(5),
+                jitter: Percent(20.0),
+            },
+            cache: CachePolicy::default(),
         }
     }
 }
 
 /// How often a phase is tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Retry {
     /// At least 1.
     pub attempts: u32,
     /// The wait before the second attempt; it doubles with each further one.
     pub backoff: Duration,
+    /// The longest wait.
+    pub max_backoff: Duration,
+    /// Each wait is drawn from this share below it to this share above it.
+    pub jitter: Percent,
+}
+
+/// How the decisions of a phase are remembered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CachePolicy {
+    /// False when they are neither looked up nor remembered.
+    pub on: bool,
+    /// How long they hold.
+    pub ttl: Duration,
+    /// For which hosts they hold.
+    pub scope: CacheScope,
+    /// Files that they depend on, as globs that start at the pipeline's folder.
+    pub inputs: Vec<Spot<String>>,
+}
+
+impl Default for CachePolicy {
+    fn default() -> Self {
+        Self {
+            on: true,
+            ttl: Duration::from_hours(24),
+            scope: CacheScope::Host,
+            inputs: Vec::new(),
+        }
+    }
+}
+
+/// For which hosts a decision holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheScope {
+    /// For the one that measured it.
+    Host,
+    /// For every host with the same facts.
+    Class,
+}
+
+/// The acceptance test of what a phase changes on the host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gate {
+    /// What is measured.
+    pub objective: GateObjective,
+    /// The least gain that is worth the change.
+    pub min_gain: Percent,
+    /// How sure the interval must be.
+    pub confidence: Percent,
+    /// The longest time that may be spent.
+    pub budget: Duration,
+}
+
+/// What a gate measures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GateObjective {
+    /// Verifications per second of the service that a phase upstream has started; more is better.
+    ServiceThroughput,
+    /// The 99th percentile of its latency; less is better.
+    P99,
+    /// The number that a program prints.
+    Command {
+        /// Program and arguments.
+        argv: Vec<String>,
+        /// True when less is better.
+        minimize: bool,
+    },
 }
 
 /// A condition, as written.
@@ -104,6 +181,14 @@ pub struct PhaseSpec {
     pub retry: Retry,
     /// True when it may end badly without failing the run.
     pub optional: bool,
+    /// True when it runs also after what it needs has ended badly, or the run was told to stop: to clean up.
+    pub always: bool,
+    /// How its decisions are remembered.
+    pub cache: CachePolicy,
+    /// What its changes must show before they are kept.
+    pub gate: Option<Spot<Gate>>,
+    /// Which of the phases made from one by `matrix` it is: each axis with its value; empty for any other phase.
+    pub matrix: Vec<(String, Value)>,
     /// Resources that no two running phases share.
     pub exclusive: Vec<String>,
 }

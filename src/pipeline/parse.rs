@@ -192,7 +192,7 @@ impl Reader {
         let defaults =
             get(entries, "defaults").map_or_else(Defaults::default, |node| self.defaults(node));
         let phases = if let Some(node) = get(entries, "phases") {
-            self.phases(node, defaults)
+            self.phases(node, &defaults)
         } else {
             self.wrong(
                 &(0..0),
@@ -262,7 +262,7 @@ impl Reader {
         retry
     }
 
-    fn phases(&mut self, node: &Node, defaults: Defaults) -> Vec<PhaseSpec> {
+    fn phases(&mut self, node: &Node, defaults: &Defaults) -> Vec<PhaseSpec> {
         let entries = self.map(node, "`phases`", None).unwrap_or_default();
         if entries.is_empty() && self.found.is_empty() {
             self.wrong(
@@ -282,7 +282,7 @@ impl Reader {
         key: &str,
         span: &Range<usize>,
         node: &Node,
-        defaults: Defaults,
+        defaults: &Defaults,
     ) -> Option<PhaseSpec> {
         let name = match PhaseName::from_str(key) {
             Ok(name) => Some(Spot { value: name, span: span.clone() }),
@@ -338,6 +338,10 @@ impl Reader {
             timeout,
             retry,
             optional,
+            always: false,
+            cache: defaults.cache.clone(),
+            gate: None,
+            matrix: Vec::new(),
             exclusive,
         })
     }
