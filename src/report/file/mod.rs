@@ -2,4 +2,4 @@
 
 mod json;
 
-pub use json::{JsonReport, schema};
+pub use json::{JsonReport, schema, write as write_json};
