@@ -17,7 +17,7 @@ use crate::engine::{
 use crate::event::{EventSink, ProgressBoard, RunId, SinkError, read_log};
 use crate::host::Facts;
 use crate::phase::{RunContext, Services};
-use crate::report::file::JsonReport;
+use crate::report::file::RunFiles;
 use crate::report::live::{JsonLines, PlainLines, ProgressBars};
 use crate::report::{Report, fold, summary};
 use crate::shutdown::Shutdown;
@@ -37,7 +37,7 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
     let (plan, facts) = wire::plan(&options.pipeline)?;
     let progress = ProgressBoard::default();
     let mode = shown_as(options.progress);
-    let report = JsonReport::new(options.state.results.clone());
+    let report = RunFiles::new(options.state.results.clone());
     let reported = report.ended();
     let readers = readers(mode, &progress, report)?;
     let trials = trial_store(&options.state, &facts, &clock)?;
@@ -144,7 +144,7 @@ fn shown_as(mode: ProgressMode) -> ProgressMode {
 fn readers(
     mode: ProgressMode,
     progress: &ProgressBoard,
-    report: JsonReport,
+    report: RunFiles,
 ) -> Result<Vec<Box<dyn EventSink>>, Failure> {
     let mut readers: Vec<Box<dyn EventSink>> = vec![Box::new(report)];
     match mode {

@@ -1,5 +1,8 @@
 //! Reports that are files.
 
+pub mod durations;
 mod json;
+mod kept;
 
-pub use json::{JsonReport, schema, write as write_json};
+pub use json::{schema, write as write_json};
+pub use kept::RunFiles;
