@@ -68,7 +68,7 @@ pub fn bind(pipeline: Pipeline, binding: Binding<'_>) -> Result<Plan, Diagnostic
             selected,
         })
         .collect();
-    Ok(Plan { pipeline, phases, scope, order })
+    Ok(Plan { pipeline, phases, scope, order, expected: Vec::new() })
 }
 
 /// Evaluates the variables, each after those it refers to.

@@ -4,7 +4,10 @@
 //! kind, and no two phases claim one setting; or everything that is wrong, at once. Runs nothing.
 
 mod bind;
+mod critical;
 mod select;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::collections::VecDeque;
@@ -13,6 +16,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use bind::{Binding, bind};
+pub use critical::Critical;
 pub use select::Selection;
 pub use text::graph_text;
 
@@ -31,6 +35,8 @@ pub struct Plan {
     pub scope: Scope,
     /// Positions of the phases, each after those it needs.
     pub order: Vec<usize>,
+    /// Seconds that each phase took in an earlier run, by position; empty when nothing is known.
+    pub expected: Vec<Option<f64>>,
 }
 
 /// A phase with its kind and its neighbours.
