@@ -220,8 +220,8 @@ impl AppendLog {
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn append(&mut self, lines: &str) -> Result<(), DiskError> {
-        at("write", &self.path, self.file.write_all(lines.as_bytes()))
+    pub fn append(&mut self, lines: impl AsRef<[u8]>) -> Result<(), DiskError> {
+        at("write", &self.path, self.file.write_all(lines.as_ref()))
     }
 
     /// Waits until all that was appended is on the disk.

@@ -17,7 +17,7 @@ use crate::engine::{
 use crate::event::{EventSink, ProgressBoard, RunId, SinkError, read_log};
 use crate::host::Facts;
 use crate::phase::{RunContext, Services};
-use crate::report::file::RunFiles;
+use crate::report::file::{RunFiles, last_durations};
 use crate::report::live::{JsonLines, PlainLines, ProgressBars};
 use crate::report::{Report, fold, summary};
 use crate::shutdown::Shutdown;
@@ -34,7 +34,8 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
         };
         return show_preview(&options.pipeline, &options.state, &looks, false);
     }
-    let (plan, facts) = wire::plan(&options.pipeline)?;
+    let (mut plan, facts) = wire::plan(&options.pipeline)?;
+    plan.expect(&last_durations(&options.state.results, &plan.pipeline.name));
     let progress = ProgressBoard::default();
     let mode = shown_as(options.progress);
     let report = RunFiles::new(options.state.results.clone());

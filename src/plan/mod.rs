@@ -23,7 +23,7 @@ pub use text::graph_text;
 use crate::diagnostic::Diagnostic;
 use crate::event::{PhaseName, PhaseSummary, PipelineSummary};
 use crate::phase::AnyKind;
-use crate::pipeline::{PhaseSpec, Pipeline, Scope, render};
+use crate::pipeline::{PhaseSpec, Pipeline, Reference, Scope, references, render};
 
 /// What will run.
 pub struct Plan {
@@ -76,6 +76,28 @@ impl Plan {
             }
         }
         found
+    }
+
+    /// What the expressions of a phase can see: of the phases upstream those that it names. A phase without
+    /// expressions sees nothing, which costs nothing.
+    pub fn scope_of<'a>(
+        &self,
+        position: usize,
+        outputs: impl Fn(usize) -> Option<&'a Value>,
+    ) -> Scope {
+        let named = self.spec(position).expressions();
+        if named.is_empty() {
+            return Scope::default();
+        }
+        let mut scope = self.scope.clone();
+        for reference in named.iter().flat_map(|text| references(text).unwrap_or_default()) {
+            if let Reference::Phase { name } = reference
+                && let Some(seen) = self.pipeline.position(&name).and_then(&outputs)
+            {
+                scope.phases.insert(name, seen.clone());
+            }
+        }
+        scope
     }
 
     /// `with` of a phase, with every expression evaluated in `scope`.

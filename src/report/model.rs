@@ -239,7 +239,8 @@ impl PhaseReport {
             Event::PhaseRetried { attempt, reason, .. } => {
                 self.notes.push(format!("attempt {attempt} failed: {reason}"));
             }
-            Event::PhaseEnded { outcome, reason, seconds, outputs, .. } => {
+            Event::PhaseEnded { outcome, reason, seconds, stages, outputs, .. } => {
+                self.stages.extend(stages);
                 self.status = Some(*outcome);
                 self.reason.clone_from(reason);
                 self.seconds = *seconds;
