@@ -266,17 +266,9 @@ impl LockFile {
     /// # Errors
     /// When the file can't be opened or written.
     pub fn try_lock(path: &Path, note: &str) -> Result<Locked, DiskError> {
-        if let Some(dir) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            create_dir_all(dir)?;
-        }
-        let mut options = OpenOptions::new();
-        options.create(true).read(true).write(true).truncate(false);
-        let mut file = at("open", path, options.open(path))?;
+        let mut file = Self::open(path)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {
-                at("write", path, file.set_len(0).and_then(|()| file.write_all(note.as_bytes())))?;
-                Ok(Locked::Ours(Self { _file: file }))
-            }
+            Ok(()) => Ok(Locked::Ours(Self::noted(file, path, note)?)),
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut held = String::new();
                 at("read", path, file.read_to_string(&mut held))?;
@@ -284,6 +276,32 @@ impl LockFile {
             }
             Err(errno) => at("lock", path, Err(errno.into())),
         }
+    }
+
+    /// Waits for the lock at `path`, for as long as it takes, and leaves `note` in it.
+    ///
+    /// # Errors
+    /// When the file can't be opened, locked or written.
+    pub fn lock(path: &Path, note: &str) -> Result<Self, DiskError> {
+        let file = Self::open(path)?;
+        let locked =
+            rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive));
+        at("lock", path, locked.map_err(Into::into))?;
+        Self::noted(file, path, note)
+    }
+
+    fn open(path: &Path) -> Result<File, DiskError> {
+        if let Some(dir) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+            create_dir_all(dir)?;
+        }
+        let mut options = OpenOptions::new();
+        options.create(true).read(true).write(true).truncate(false);
+        at("open", path, options.open(path))
+    }
+
+    fn noted(mut file: File, path: &Path, note: &str) -> Result<Self, DiskError> {
+        at("write", path, file.set_len(0).and_then(|()| file.write_all(note.as_bytes())))?;
+        Ok(Self { _file: file })
     }
 }
 

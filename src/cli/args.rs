@@ -136,6 +136,15 @@ pub(super) struct RunArgs {
     #[arg(long)]
     pub(super) no_cache: bool,
 
+    /// Go on where a run that failed or was killed had stopped: what ended well in it is not done again. The last run
+    /// unless told.
+    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "last", conflicts_with_all = ["refresh", "dry_run"])]
+    pub(super) resume: Option<String>,
+
+    /// Wait for another run in the same results folder to end, for so long at most.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "1h")]
+    pub(super) wait: Option<Span>,
+
     /// Show what would be done and touch nothing, as `trueup plan` does.
     #[arg(long)]
     pub(super) dry_run: bool,

@@ -8,7 +8,7 @@ use super::exit::{ExitCode, Failure};
 use super::terminal;
 use crate::diagnostic::Diagnostic;
 use crate::disk;
-use crate::event::{Outcome, OverallStatus, RunId, read_log};
+use crate::event::{Outcome, OverallStatus, Record, RunId, read_log};
 use crate::report::{Report, file, fold, summary};
 
 pub(super) fn report(options: &ReportArgs) -> Result<ExitCode, Failure> {
@@ -81,8 +81,16 @@ fn load(results: &Path, run: &str) -> Result<Report, Failure> {
     {
         return Ok(report);
     }
-    let records = read_log(&folder.join("events.jsonl")).map_err(|error| {
+    Ok(fold(&records(results, run)?))
+}
+
+/// The record of a run, or of the last one.
+pub(super) fn records(results: &Path, run: &str) -> Result<Vec<Record>, Failure> {
+    let run = if run == "last" { last_run(results)? } else { run.to_owned() };
+    let id: RunId = run
+        .parse()
+        .map_err(|error| Failure::because("report::run", &error).exit(ExitCode::Invalid))?;
+    read_log(&results.join("runs").join(id.as_str()).join("events.jsonl")).map_err(|error| {
         Failure::because("report::run", &error).help("`trueup report list` shows the runs")
-    })?;
-    Ok(fold(&records))
+    })
 }

@@ -3,6 +3,9 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
 
 use super::args::{PlanArgs, ProgressMode, RunArgs, StateArgs};
 use super::exit::{self, ExitCode, Failure};
@@ -12,7 +15,7 @@ use crate::clock::Clock;
 use crate::database::DatabaseUrl;
 use crate::diagnostic::{Diagnostic, Severity, render};
 use crate::engine::{
-    Foreseen, Forethought, Memory, RunError, RunOptions, preview, run as run_plan,
+    Earlier, Foreseen, Forethought, Memory, RunError, RunOptions, preview, run as run_plan,
 };
 use crate::event::{EventSink, ProgressBoard, RunId, SinkError, read_log};
 use crate::host::Facts;
@@ -41,6 +44,7 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
     let report = RunFiles::new(options.state.results.clone());
     let reported = report.ended();
     let readers = readers(mode, &progress, report)?;
+    let earlier = earlier(options)?;
     let trials = trial_store(&options.state, &facts, &clock)?;
     let sysroot = wire::sysroot(&options.pipeline.sysroot)?;
     let program = program()?;
@@ -59,8 +63,11 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
             readers,
             progress,
             trials,
+            earlier,
+            wait: options.wait.map_or(Duration::ZERO, |wait| wait.0),
         });
-        Ok::<_, Failure>((run.await.map_err(|error| refused(&error))?, shutdown.signal()))
+        let ended = run.await.map_err(|error| refused(&error, shutdown.signal()))?;
+        Ok::<_, Failure>((ended, shutdown.signal()))
     })?;
     let (end, signal) = ended;
     let code = ExitCode::of(end.status, signal);
@@ -83,6 +90,12 @@ fn report_of(folder: &Path) -> Result<Report, Failure> {
     let records = read_log(&folder.join("events.jsonl"))
         .map_err(|error| Failure::because("run::record", &error))?;
     Ok(fold(&records))
+}
+
+/// The run to go on with, as its record tells.
+fn earlier(options: &RunArgs) -> Result<Earlier, Failure> {
+    let Some(run) = &options.resume else { return Ok(Earlier::default()) };
+    Ok(Earlier::of(super::report::records(&options.state.results, run)?))
 }
 
 /// Views that could not be shown to their end; a pipe that was closed was wanted so.
@@ -119,13 +132,15 @@ fn memory(options: &RunArgs, clock: &Clock) -> Memory {
     }
 }
 
-fn refused(error: &RunError) -> Failure {
+fn refused(error: &RunError, signal: Option<Signal>) -> Failure {
     match error {
         RunError::Locked { .. } => Failure::because("run::locked", error)
             .help(
-                "wait for it to end: two runs would disturb each other's measurements, whatever folders they use",
+                "wait for it to end, or say `--wait`: two runs would disturb each other's measurements, whatever folders they use",
             )
             .exit(ExitCode::Locked),
+        RunError::Stopped { .. } => Failure::because("run::locked", error)
+            .exit(signal.map_or(ExitCode::Locked, ExitCode::Cancelled)),
         _ => Failure::because("run::state", error)
             .help("is the folder of --results writable, and is there room?"),
     }

@@ -19,6 +19,7 @@ mod outputs;
 mod preview;
 mod recorder;
 mod recover;
+mod resume;
 mod run;
 mod stages;
 #[cfg(test)]
@@ -28,5 +29,6 @@ mod unit;
 pub use dispatcher::{Action, Dispatcher, End, Input};
 pub use outputs::Outputs;
 pub use preview::{Foreseen, Forethought, Preview, preview};
+pub use resume::Earlier;
 pub use run::{RunEnd, RunError, RunOptions, run};
 pub use stages::{Memory, TTL};

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::executor::Executor;
 use super::recorder::Recorder;
 use super::recover::recover;
+use super::resume::Earlier;
 use super::stages::{Memory, Shared};
 use crate::change::{Applier, TakenBack};
 use crate::clock::Clock;
@@ -51,6 +53,10 @@ pub struct RunOptions {
     pub progress: ProgressBoard,
     /// Where trials are stored.
     pub trials: Arc<dyn TrialLog>,
+    /// The run that this one goes on with; one of which nothing is known for a run that begins anew.
+    pub earlier: Earlier,
+    /// How long to wait for another run to end.
+    pub wait: Duration,
 }
 
 /// How a run ended.
@@ -80,6 +86,12 @@ pub enum RunError {
     /// The disk.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// It was told to stop while it waited for another run.
+    #[error("told to stop while it waited for another run: {by}")]
+    Stopped {
+        /// What the other wrote of itself.
+        by: String,
+    },
     /// The record.
     #[error("the run was cancelled because it could not be recorded")]
     Record(#[source] LogError),
@@ -95,7 +107,7 @@ pub enum RunError {
 pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
     let RunOptions { plan, results_dir, clock, .. } = options;
     let run = RunId::new(clock.now(), std::process::id());
-    let lock = take_lock(&results_dir, &run)?;
+    let lock = take_lock(&results_dir, &run, &options.shutdown, clock.now(), options.wait).await?;
     let folder = results_dir.join("runs").join(run.as_str());
     disk::create_dir_all(&folder)?;
     let log = EventLog::create(&folder.join("events.jsonl")).map_err(RunError::Record)?;
@@ -132,7 +144,11 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
     let executor = Executor {
         plan: Arc::new(plan),
         run: Arc::clone(&context),
-        shared: Arc::new(Shared { applier: applier.clone(), memory: options.memory }),
+        shared: Arc::new(Shared {
+            applier: applier.clone(),
+            memory: options.memory,
+            earlier: options.earlier,
+        }),
         shutdown: options.shutdown.clone(),
         jobs: options.jobs,
     };
@@ -147,12 +163,40 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
     Ok(RunEnd { run, status, folder, problems })
 }
 
-fn take_lock(results_dir: &Path, run: &RunId) -> Result<LockFile, RunError> {
+/// The lock of a results folder; waits for it, but not longer than `patience`.
+async fn take_lock(
+    results_dir: &Path,
+    run: &RunId,
+    shutdown: &Shutdown,
+    now: Timestamp,
+    patience: Duration,
+) -> Result<LockFile, RunError> {
     let path = results_dir.join("lock");
-    let note = format!("run {run}, process {}", std::process::id());
-    match LockFile::try_lock(&path, &note)? {
-        Locked::Ours(lock) => Ok(lock),
-        Locked::Held(by) => Err(RunError::Locked { path: path.display().to_string(), by }),
+    let since = now.strftime("%Y-%m-%d %H:%M:%SZ");
+    let note = format!("run {run}, process {}, since {since}", std::process::id());
+    let by = match LockFile::try_lock(&path, &note)? {
+        Locked::Ours(lock) => return Ok(lock),
+        Locked::Held(by) => by,
+    };
+    let locked = || RunError::Locked { path: path.display().to_string(), by: by.clone() };
+    if patience.is_zero() {
+        return Err(locked());
+    }
+    tracing::warn!("waits for {by}");
+    let (sender, ours) = tokio::sync::oneshot::channel();
+    let waits_at = path.clone();
+    // A thread of its own: when the patience is over, nobody waits for it. It then lets go of what it gets.
+    std::thread::Builder::new()
+        .name("lock".to_owned())
+        .spawn(move || sender.send(LockFile::lock(&waits_at, &note)))
+        .map_err(RunError::Thread)?;
+    tokio::select! {
+        lock = ours => match lock {
+            Ok(lock) => Ok(lock?),
+            Err(_) => Err(locked()),
+        },
+        () = tokio::time::sleep(patience) => Err(locked()),
+        () = shutdown.cancel.cancelled() => Err(RunError::Stopped { by }),
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::resume::Earlier;
 use crate::cache::{CacheDirectory, Lookup, Manifest, MissReason, Origin};
 use crate::change::{Applied, Applier, ApplyResult, Change, Reverted, TakenBack};
 use crate::event::{
@@ -36,6 +37,8 @@ pub enum Memory {
 pub(super) struct Shared {
     pub(super) applier: Applier,
     pub(super) memory: Memory,
+    /// The run that this one goes on with.
+    pub(super) earlier: Earlier,
 }
 
 /// Which phase of which plan, and what its expressions can see.
@@ -98,6 +101,12 @@ pub(super) async fn run(
             .collect();
         format!("its `with` is not right: {}", told.join("; "))
     })?;
+    let told = kind.lasts().then(|| digest(kind.name(), phase.with()));
+    if let Some(outputs) = told.as_ref().and_then(|told| shared.earlier.end(&cx.phase, told)) {
+        let reason = format!("it ended well in run {}", shared.earlier.run);
+        let outputs = outputs.clone();
+        return Ok(Done { outputs, told, ..Done::without_work(Outcome::Success, reason) });
+    }
     let stage = Stages { cx, stopwatch };
     let observed = stage.run(Stage::Observe, phase.observe(cx)).await?;
     let (Applicability::Yes(observation) | Applicability::No { observation, .. }) = &observed;
@@ -122,7 +131,12 @@ pub(super) async fn run(
     outputs.extend(more);
     let partial = checks.iter().any(|check| check.is_bad() && check.optional);
     let (outcome, reason) = judge(&checks)?;
-    Ok(Done { outcome, reason, outputs: Value::Object(outputs), told: None, partial })
+    Ok(Done { outcome, reason, outputs: Value::Object(outputs), told, partial })
+}
+
+/// Digest of all that a phase is told.
+fn digest(kind: &str, with: &Value) -> String {
+    Manifest::new(kind, 0).with("with", with).key().to_string()
 }
 
 /// Null, or an object without fields.
@@ -188,6 +202,14 @@ async fn decide(
         return tell_decision(cx, phase, DecisionSource::Run { key: None, miss: None }, decision);
     }
     let manifest = key_manifest(kind.as_ref(), phase, cx)?;
+    let key = manifest.key().to_string();
+    if let Some(decision) = shared.earlier.decision(&cx.phase, &key)
+        && phase.recall(decision).is_ok()
+    {
+        let measured_by = shared.earlier.run.clone();
+        let source = DecisionSource::Cache { key, age_seconds: None, measured_by };
+        return tell_decision(cx, phase, source, decision.clone());
+    }
     let miss = match &shared.memory {
         Memory::Off => None,
         Memory::Refresh(_) => Some(MissReason::Refresh),
@@ -195,8 +217,7 @@ async fn decide(
             Lookup::Miss(reason) => Some(reason),
             Lookup::Hit { entry, age } => match phase.recall(&entry.decision) {
                 Ok(()) => {
-                    let key = entry.key.to_string();
-                    let age_seconds = age.as_secs_f64();
+                    let age_seconds = Some(age.as_secs_f64());
                     let source = DecisionSource::Cache { key, age_seconds, measured_by: entry.run };
                     return tell_decision(cx, phase, source, entry.decision);
                 }
@@ -211,9 +232,9 @@ async fn decide(
         cx.note(reason.to_string());
     }
     let decision = phase.decide(cx).await?;
-    let key = remember(shared, cx, kind.name(), manifest, &decision).await;
+    remember(shared, cx, kind.name(), manifest, &decision).await;
     let miss = miss.map(|reason| reason.to_string());
-    tell_decision(cx, phase, DecisionSource::Run { key, miss }, decision)
+    tell_decision(cx, phase, DecisionSource::Run { key: Some(key), miss }, decision)
 }
 
 fn tell_decision(
@@ -234,25 +255,20 @@ async fn remember(
     kind: &'static str,
     manifest: Manifest,
     decision: &Value,
-) -> Option<String> {
-    let (Memory::Use(cache) | Memory::Refresh(cache)) = &shared.memory else { return None };
+) {
+    let (Memory::Use(cache) | Memory::Refresh(cache)) = &shared.memory else { return };
     let (cache, decision) = (cache.clone(), decision.clone());
     let (phase, run) = (cx.phase.clone(), cx.run.run.clone());
     let written = tokio::task::spawn_blocking(move || {
         let origin = Origin { kind, phase: phase.as_str(), run: run.as_str() };
         cache.remember(manifest, origin, decision, TTL)
     });
-    match written.await {
-        Ok(Ok(key)) => Some(key.to_string()),
-        Ok(Err(error)) => {
-            cx.note(format!("the decision could not be remembered: {error}"));
-            None
-        }
-        Err(error) => {
-            cx.note(format!("the decision could not be remembered: {error}"));
-            None
-        }
-    }
+    let trouble = match written.await {
+        Ok(Ok(_)) => return,
+        Ok(Err(error)) => error.to_string(),
+        Err(error) => error.to_string(),
+    };
+    cx.note(format!("the decision could not be remembered: {trouble}"));
 }
 
 /// Changes first, through the journal; then whatever else the kind does.

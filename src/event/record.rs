@@ -203,9 +203,9 @@ pub struct PhaseSummary {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "from", rename_all = "snake_case")]
 pub enum DecisionSource {
-    /// Worked out or measured in this run. `cached` tells whether it was remembered.
+    /// Worked out or measured in this run.
     Run {
-        /// The key under which it is remembered; none for a decision that costs nothing.
+        /// Its key; none for a decision that costs nothing.
         key: Option<String>,
         /// Why the cache had no answer; none for a decision that costs nothing.
         miss: Option<String>,
@@ -214,8 +214,8 @@ pub enum DecisionSource {
     Cache {
         /// Its key.
         key: String,
-        /// How old it is.
-        age_seconds: f64,
+        /// How old it is; none when it was taken over from the run that this one goes on with.
+        age_seconds: Option<f64>,
         /// The run that measured it.
         measured_by: String,
     },

@@ -135,6 +135,8 @@ pub trait Kind: Sized + Send + Sync + 'static {
     const REVISION: u32;
     /// True when decisions are expensive and remembered.
     const CACHED: bool;
+    /// True when what a phase did outlasts the run, so that one that is resumed need not do it again.
+    const LASTS: bool = false;
     /// What it is told. Serialized, it is part of the cache key and of reports: secrets must hide themselves.
     type With: DeserializeOwned + Serialize + JsonSchema + Send + Sync;
     /// What it finds.
@@ -225,6 +227,8 @@ pub trait AnyKind: Send + Sync {
     fn revision(&self) -> u32;
     /// True when its decisions are remembered.
     fn cached(&self) -> bool;
+    /// True when what its phases did outlasts the run.
+    fn lasts(&self) -> bool;
     /// JSON Schema of its `with`.
     fn with_schema(&self) -> Schema;
     /// A phase of this kind that is told `with`.
@@ -295,6 +299,10 @@ impl<K: Kind> AnyKind for Erased<K> {
 
     fn cached(&self) -> bool {
         K::CACHED
+    }
+
+    fn lasts(&self) -> bool {
+        K::LASTS
     }
 
     fn with_schema(&self) -> Schema {

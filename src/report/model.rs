@@ -274,7 +274,7 @@ fn cache_report(source: &DecisionSource) -> CacheReport {
         DecisionSource::Cache { key, age_seconds, measured_by } => CacheReport {
             hit: true,
             key: Some(key.clone()),
-            age_seconds: Some(*age_seconds),
+            age_seconds: *age_seconds,
             measured_by: Some(measured_by.clone()),
             miss: None,
         },

@@ -16,6 +16,7 @@ mod plan;
 mod postgres;
 mod powd;
 mod record;
+mod resume;
 mod signals;
 mod texts;
 mod whole;

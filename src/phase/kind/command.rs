@@ -60,6 +60,7 @@ impl Kind for Command {
         "runs a program; a JSON object that it prints is visible downstream";
     const REVISION: u32 = 1;
     const CACHED: bool = false;
+    const LASTS: bool = true;
     type With = With;
     type Observation = Observation;
     type Decision = Decision;

@@ -25,9 +25,10 @@ pub(super) fn line(event: &Event) -> Option<(String, String)> {
         }
         Event::Decided { phase, source, told, .. } => {
             let from = match source {
-                DecisionSource::Cache { age_seconds, .. } => {
-                    format!("from the cache, {} old", age(*age_seconds))
+                DecisionSource::Cache { age_seconds: Some(seconds), .. } => {
+                    format!("from the cache, {} old", age(*seconds))
                 }
+                DecisionSource::Cache { measured_by, .. } => format!("of run {measured_by}"),
                 DecisionSource::Run { miss: Some(miss), .. } => format!("measured: {miss}"),
                 DecisionSource::Run { miss: None, .. } => String::new(),
             };

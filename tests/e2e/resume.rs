@@ -1,0 +1,102 @@
+//! Going on where an earlier run stopped, and waiting for one that is at work.
+
+use nix::sys::signal::Signal;
+
+use crate::house::{House, is_alive, wait_until};
+
+/// The first phase counts how often it runs; the second fails until there is a file `ready`.
+const PHASES: &str = "
+  counts: { uses: command, with: { argv: [/bin/sh, -c, 'echo x >> count'] } }
+  picky: { uses: command, needs: [counts], with: { argv: [/usr/bin/test, -e, ready] } }
+  after: { uses: command, needs: [picky], with: { argv: [/bin/sh, -c, 'echo y >> after'] } }
+";
+
+#[test]
+fn a_run_that_is_resumed_does_not_do_again_what_ended_well() {
+    let house = House::with_phases(PHASES);
+    house.trueup(&["run", "p.yaml"]).wanted(1);
+    house.put("ready", "");
+    house.trueup(&["run", "--resume", "--", "p.yaml"]).wanted(0);
+    assert_eq!(house.get("count"), "x\n", "it ended well in the first run");
+    assert_eq!(house.get("after"), "y\n");
+    let counts = &house.report()["phases"]["counts"];
+    assert_eq!(counts["status"], "SUCCESS");
+    let reason = counts["reason"].as_str().unwrap();
+    assert!(reason.starts_with("it ended well in run 2"), "{reason}");
+    // A run of a run: what the second took over, a third takes over from it.
+    house.trueup(&["run", "--resume", "--", "p.yaml"]).wanted(0);
+    assert_eq!((house.get("count"), house.get("after")), ("x\n".to_owned(), "y\n".to_owned()));
+}
+
+#[test]
+fn a_phase_that_is_told_something_else_is_done_again() {
+    let house = House::with_phases(PHASES);
+    house.put("ready", "");
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    let changed = house.get("p.yaml").replace("echo x", "echo other");
+    house.put("p.yaml", &changed);
+    house.trueup(&["run", "--resume", "--", "p.yaml"]).wanted(0);
+    assert_eq!(house.get("count"), "x\nother\n");
+    assert_eq!(house.get("after"), "y\n");
+}
+
+#[test]
+fn a_run_that_was_killed_is_gone_on_with() {
+    let house = House::with_phases(
+        "
+  first: { uses: command, with: { argv: [/bin/sh, -c, 'echo x >> count'] } }
+  slow: { uses: command, needs: [first], with: { argv: [/bin/sh, -c, 'test -e ready || { echo $$ > pid; exec sleep 60; }'] } }
+",
+    );
+    let run = house.start(&["run", "p.yaml"]);
+    let child = house.wait_for_number("pid");
+    run.signal(Signal::SIGKILL);
+    run.end();
+    house.put("ready", "");
+    house.trueup(&["run", "--resume", "--", "p.yaml"]).wanted(0);
+    assert_eq!(house.get("count"), "x\n");
+    // Killed, a run takes nobody with it; the test does.
+    if is_alive(child) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(child), Signal::SIGKILL).unwrap();
+    }
+}
+
+#[test]
+fn a_run_that_is_not_there_is_told() {
+    let house = House::with_phases(PHASES);
+    let ended = house.trueup(&["run", "p.yaml", "--resume", "20260101T000000Z-00000000"]).wanted(1);
+    assert!(ended.stderr.contains("report list"), "{}", ended.stderr);
+    assert!(house.runs().is_empty());
+}
+
+#[test]
+fn a_second_run_says_who_is_at_work_since_when_or_waits_for_it() {
+    let house = House::with_phases(
+        "  slow: { uses: command, with: { argv: [/bin/sh, -c, 'echo $$ > pid; until test -e go; do sleep 0.05; done'] } }\n",
+    );
+    house.put(
+        "q.yaml",
+        "version: 1\nphases:\n  quick: { uses: command, with: { argv: [/bin/true] } }\n",
+    );
+    let first = house.start(&["run", "p.yaml"]);
+    house.wait_for_number("pid");
+    let refused = house.trueup(&["run", "q.yaml"]).wanted(4);
+    for part in ["20", "process ", "since 20", "--wait"] {
+        assert!(refused.stderr.contains(part), "{part}: {}", refused.stderr);
+    }
+    house.trueup(&["run", "q.yaml", "--wait", "100ms"]).wanted(4);
+    let mut waits = house.start(&["run", "q.yaml", "--wait", "60s"]);
+    let stopped = house.start(&["run", "q.yaml", "--wait"]);
+    let asleep = |pid: u32| {
+        let held = std::fs::read_to_string("/proc/locks").unwrap_or_default();
+        held.lines().any(|line| line.contains("->") && line.contains(&format!(" {pid} ")))
+    };
+    wait_until("the two to wait", || asleep(waits.child.id()) && asleep(stopped.child.id()));
+    stopped.signal(Signal::SIGTERM);
+    assert_eq!(stopped.end().code, 143);
+    assert!(waits.child.try_wait().unwrap().is_none(), "it waits");
+    house.put("go", "");
+    first.end().wanted(0);
+    waits.end().wanted(0);
+    assert_eq!(house.runs().len(), 2);
+}
