@@ -46,7 +46,7 @@ struct Live {
 }
 
 impl Live {
-    /// What a unit had told before it ended comes before its end.
+    /// What units have told until now comes before what is decided now: a start before a stop, and all before an end.
     fn drain(&mut self, recorder: &mut Recorder) {
         while let Ok(event) = self.events.try_recv() {
             let (_, happened) = self.dispatcher.handle(Input::Happened(event));
@@ -94,7 +94,7 @@ impl Executor {
                 }
                 continue;
             };
-            if let Input::Ended(_) = &input {
+            if !matches!(input, Input::Happened(_)) {
                 live.drain(recorder);
             }
             let (actions, happened) = live.dispatcher.handle(input);
