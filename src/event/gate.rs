@@ -114,9 +114,10 @@ impl GateReport {
     /// What an inconclusive comparison lacks.
     fn short_of(&self) -> String {
         let least = self.min_gain;
-        let surely_less = (self.comparison.high - 1.0) * 100.0 < least.0;
         match self.comparison.pairs_needed {
-            _ if surely_less => format!("surely less than the {least} asked for"),
+            _ if self.comparison.is_surely_below(least) => {
+                format!("surely less than the {least} asked for")
+            }
             Some(pairs) => format!(
                 "not shown to gain more than {least}, which would have needed about {pairs} pairs"
             ),
@@ -183,7 +184,7 @@ mod tests {
         );
         let hopeless = report((0.991, 1.004, 1.017), Verdict::Inconclusive, None);
         assert!(hopeless.told().contains("which no number of pairs would show of this gain"));
-        let small = report((1.0, 1.002, 1.004), Verdict::Inconclusive, None);
+        let small = report((0.998, 1.0, 1.002), Verdict::Inconclusive, None);
         assert!(small.told().ends_with("surely less than the 1% asked for"), "{}", small.told());
     }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::statistic;
+use crate::unit::Percent;
 
 /// One measured quantity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -83,6 +84,14 @@ pub struct Comparison {
     /// Pairs that a verdict of `helps` would take if the effect and the noise stay as they were seen;
     /// nothing where no number of pairs would do, because the effect is below what is asked for.
     pub pairs_needed: Option<usize>,
+}
+
+impl Comparison {
+    /// True when the gain is surely below `min_gain`, by more than noise: more pairs would not find it.
+    #[must_use]
+    pub fn is_surely_below(&self, min_gain: Percent) -> bool {
+        self.high + self.noise_floor < 1.0 + min_gain.0 / 100.0
+    }
 }
 
 #[cfg(test)]

@@ -43,8 +43,7 @@ pub(super) fn look(pairs: &Pairs, gate: &Gate) -> Comparison {
 
 /// Whether more pairs would be measured in vain: it helps, it harms, or it surely gains less than was asked for.
 pub(super) fn is_clear(comparison: &Comparison, gate: &Gate) -> bool {
-    let surely_less = comparison.high < 1.0 + gate.min_gain.0 / 100.0;
-    comparison.verdict != Verdict::Inconclusive || surely_less
+    comparison.verdict != Verdict::Inconclusive || comparison.is_surely_below(gate.min_gain)
 }
 
 #[cfg(test)]
