@@ -36,8 +36,29 @@ pub(super) async fn accept(
     cx: &Context,
     done: Done,
 ) -> Result<Done, String> {
-    let gate = spec.gate.as_ref().filter(|_| done.outcome == Outcome::Success);
-    let Some(gate) = gate.map(|gate| &gate.value) else { return Ok(done) };
+    match &spec.gate {
+        // In a box of its own: phases without a gate must not carry its state.
+        Some(gate) if done.outcome == Outcome::Success => {
+            Box::pin(put_to_the_test(&gate.value, spec, Applied { phase, shared, cx }, done)).await
+        }
+        _ => Ok(done),
+    }
+}
+
+/// A phase that has applied its changes and found them in place.
+struct Applied<'a> {
+    phase: &'a mut dyn AnyPhase,
+    shared: &'a Shared,
+    cx: &'a Context,
+}
+
+async fn put_to_the_test(
+    gate: &Gate,
+    spec: &PhaseSpec,
+    applied: Applied<'_>,
+    done: Done,
+) -> Result<Done, String> {
+    let Applied { phase, shared, cx } = applied;
     let Some(toggle) = Toggle::of(&shared.applier, cx.phase.as_str()) else {
         cx.note("its gate had nothing to accept: nothing on the host had to be changed");
         return Ok(done);
@@ -46,7 +67,7 @@ pub(super) async fn accept(
     let mut test = Test { gate, toggle, cx };
     let verdict = async {
         let report = remembered_or_measured(&mut test, spec, &changes, shared).await?;
-        cx.tell(Event::Gated { phase: cx.phase.clone(), gate: report.clone() });
+        cx.tell(Event::Gated { phase: cx.phase.clone(), gate: Box::new(report.clone()) });
         let helps = report.comparison.verdict == Verdict::Helps;
         test.lead(if helps { Side::New } else { Side::Former }).await?;
         Ok(report)

@@ -130,7 +130,7 @@ pub enum Event {
         /// Which phase.
         phase: PhaseName,
         /// The pairs, and what they show.
-        gate: GateReport,
+        gate: Box<GateReport>,
     },
     /// Something a person should know.
     Noted {

@@ -87,7 +87,7 @@ pub struct PhaseReport {
     pub checks: Vec<Check>,
     /// What its gate measured of its changes; none where it has no gate, or changed nothing.
     #[serde(default)]
-    pub gate: Option<GateReport>,
+    pub gate: Option<Box<GateReport>>,
     /// What a person should know.
     pub notes: Vec<String>,
 }
