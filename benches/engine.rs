@@ -54,14 +54,7 @@ fn order(plan: &Arc<Plan>) -> usize {
     while let Some(action) = actions.pop() {
         let Action::Start(phase) = action else { continue };
         ended += 1;
-        let end = End {
-            phase,
-            outcome: Outcome::Success,
-            reason: None,
-            seconds: 0.0,
-            outputs: Value::Null,
-            partial: false,
-        };
+        let end = End::bare(phase, Outcome::Success, None);
         actions.extend(dispatcher.handle(Input::Ended(end)).0);
     }
     ended

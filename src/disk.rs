@@ -9,7 +9,7 @@
 )]
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -54,22 +54,52 @@ pub fn create_dir_all(dir: &Path) -> Result<(), DiskError> {
 /// # Errors
 /// When the system refuses; the former file is then still there, whole.
 pub fn replace(path: &Path, content: &[u8]) -> Result<(), DiskError> {
+    replace_by(path, |file| file.write_all(content))
+}
+
+/// Replaces the file at `path`, durably, by what `write` writes: it need not be in memory as a whole.
+///
+/// # Errors
+/// When the system or `write` refuses; the former file is then still there, whole.
+pub fn replace_by(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), DiskError> {
+    put_in_place(path, |temporary| {
+        let mut file = BufWriter::with_capacity(1 << 16, File::create(temporary)?);
+        write(&mut file)?;
+        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    })
+}
+
+/// Makes `path` name the file at `from` as well, durably and at once: a second name for it where the system allows
+/// that, else a copy. Both are files that are replaced and never written to, so neither follows the other later.
+///
+/// # Errors
+/// When the system refuses; what was at `path` is then still there.
+pub fn publish(from: &Path, path: &Path) -> Result<(), DiskError> {
+    put_in_place(path, |temporary| match fs::hard_link(from, temporary) {
+        Ok(()) => Ok(()),
+        Err(_) => fs::copy(from, temporary).and_then(|_| File::open(temporary)?.sync_all()),
+    })
+}
+
+/// Has a file made beside `path`, and moves it there.
+fn put_in_place(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), DiskError> {
     let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     create_dir_all(dir)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = dir.join(format!(".{name}.{}.tmp", std::process::id()));
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(content)?;
-        file.sync_all()?;
+    let put = || -> io::Result<()> {
+        make(&temporary)?;
         fs::rename(&temporary, path)?;
         File::open(dir)?.sync_all()
     };
-    let written = write();
-    if written.is_err() {
+    let done = put();
+    if done.is_err() {
         let _ = fs::remove_file(&temporary);
     }
-    at("write", path, written)
+    at("write", path, done)
 }
 
 /// Reads a file of at most `limit` bytes.
@@ -190,8 +220,8 @@ impl AppendLog {
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn append(&mut self, lines: &str) -> Result<(), DiskError> {
-        at("write", &self.path, self.file.write_all(lines.as_bytes()))
+    pub fn append(&mut self, lines: impl AsRef<[u8]>) -> Result<(), DiskError> {
+        at("write", &self.path, self.file.write_all(lines.as_ref()))
     }
 
     /// Waits until all that was appended is on the disk.
@@ -269,6 +299,36 @@ mod tests {
         replace(&path, b"two").unwrap();
         assert_eq!(read_text(&path, 10).unwrap(), "two");
         assert_eq!(list(&dir.path().join("a")).unwrap(), ["b.json"]);
+    }
+
+    #[test]
+    fn a_published_file_has_two_names_until_one_is_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let (own, latest) = (dir.path().join("own"), dir.path().join("latest"));
+        for content in ["one", "two"] {
+            replace(&own, content.as_bytes()).unwrap();
+            publish(&own, &latest).unwrap();
+            assert_eq!(read_text(&latest, 10).unwrap(), content);
+        }
+        replace(&own, b"three").unwrap();
+        assert_eq!(read_text(&latest, 10).unwrap(), "two");
+        assert_eq!(list(dir.path()).unwrap(), ["latest", "own"]);
+        assert!(publish(&dir.path().join("gone"), &latest).is_err());
+        assert_eq!(read_text(&latest, 10).unwrap(), "two");
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_written_to_its_end_leaves_the_former_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        replace(&path, b"former").unwrap();
+        let refused = replace_by(&path, |file| {
+            file.write_all(b"half")?;
+            Err(io::ErrorKind::Other.into())
+        });
+        assert!(refused.is_err());
+        assert_eq!(read_text(&path, 10).unwrap(), "former");
+        assert_eq!(list(dir.path()).unwrap(), ["file"]);
     }
 
     #[test]

@@ -22,8 +22,7 @@ pub(super) fn report(options: &ReportArgs) -> Result<ExitCode, Failure> {
             };
             let report = load(results, &run)?;
             if *json {
-                serde_json::to_writer_pretty(&mut out, &report)?;
-                writeln!(out)?;
+                file::write_json(&report, &mut out)?;
             } else {
                 let folder = results.join("runs").join(&run);
                 // A run that was cut off has only its record.

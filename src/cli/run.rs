@@ -1,7 +1,7 @@
 //! `trueup run` and `trueup plan`.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use super::args::{PlanArgs, ProgressMode, RunArgs, StateArgs};
@@ -17,9 +17,9 @@ use crate::engine::{
 use crate::event::{EventSink, ProgressBoard, RunId, SinkError, read_log};
 use crate::host::Facts;
 use crate::phase::{RunContext, Services};
-use crate::report::file::JsonReport;
+use crate::report::file::{RunFiles, last_durations};
 use crate::report::live::{JsonLines, PlainLines, ProgressBars};
-use crate::report::{fold, summary};
+use crate::report::{Report, fold, summary};
 use crate::shutdown::Shutdown;
 use crate::store::TrialStore;
 use crate::tuner::trial::TrialLog;
@@ -34,10 +34,13 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
         };
         return show_preview(&options.pipeline, &options.state, &looks, false);
     }
-    let (plan, facts) = wire::plan(&options.pipeline)?;
+    let (mut plan, facts) = wire::plan(&options.pipeline)?;
+    plan.expect(&last_durations(&options.state.results, &plan.pipeline.name));
     let progress = ProgressBoard::default();
     let mode = shown_as(options.progress);
-    let readers = readers(mode, &progress, options.state.results.clone())?;
+    let report = RunFiles::new(options.state.results.clone());
+    let reported = report.ended();
+    let readers = readers(mode, &progress, report)?;
     let trials = trial_store(&options.state, &facts, &clock)?;
     let sysroot = wire::sysroot(&options.pipeline.sysroot)?;
     let program = program()?;
@@ -63,14 +66,23 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
     let code = ExitCode::of(end.status, signal);
     warn_of_readers(&end.problems);
     if matches!(mode, ProgressMode::Bar | ProgressMode::Plain) {
-        let records = read_log(&end.folder.join("events.jsonl"))
-            .map_err(|error| Failure::because("run::record", &error))?;
         let path = end.folder.join("report.json").display().to_string();
-        let text = summary(&fold(&records), &path, terminal::width());
+        let told = |report: &Report| summary(report, &path, terminal::width());
+        let text = match reported.get() {
+            Some(report) => told(report),
+            None => told(&report_of(&end.folder)?),
+        };
         // Whether anybody still reads it does not change how the run ended.
         let _ = write!(std::io::stdout().lock(), "\n{text}");
     }
     Ok(code)
+}
+
+/// The report of a run whose reader of events could not make it, made again from the record.
+fn report_of(folder: &Path) -> Result<Report, Failure> {
+    let records = read_log(&folder.join("events.jsonl"))
+        .map_err(|error| Failure::because("run::record", &error))?;
+    Ok(fold(&records))
 }
 
 /// Views that could not be shown to their end; a pipe that was closed was wanted so.
@@ -133,9 +145,9 @@ fn shown_as(mode: ProgressMode) -> ProgressMode {
 fn readers(
     mode: ProgressMode,
     progress: &ProgressBoard,
-    results: PathBuf,
+    report: RunFiles,
 ) -> Result<Vec<Box<dyn EventSink>>, Failure> {
-    let mut readers: Vec<Box<dyn EventSink>> = vec![Box::new(JsonReport::new(results))];
+    let mut readers: Vec<Box<dyn EventSink>> = vec![Box::new(report)];
     match mode {
         ProgressMode::Bar => {
             readers.push(Box::new(ProgressBars::start(progress.clone(), terminal::width())?));

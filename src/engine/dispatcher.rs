@@ -8,13 +8,14 @@
 //!      |                                |                                    (one outcome, once)
 //!      +--a need ended badly: BLOCKED   +--stop: CANCELLED
 //! ```
+//! A phase that says `always` is ready as soon as all it needs has ended in any way, and a stop does not keep it
+//! from starting; only an [`Input::Abandon`] does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::Value;
-
-use crate::event::{Event, Outcome, OverallStatus};
+use super::outputs::Outputs;
+use crate::event::{Event, Outcome, OverallStatus, Stage};
 use crate::plan::Plan;
 
 const NOT_SELECTED: &str = "not selected";
@@ -24,8 +25,8 @@ const STOPPED: &str = "the run was told to stop";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Phases it needs have not ended: `missing` of them.
-    Waiting { missing: usize },
-    /// All it needs has ended well; it waits for a job or a resource.
+    Waiting { missing: u32 },
+    /// All it needs has ended as it must; it waits for a job or a resource.
     Ready,
     /// It was told to start and has not ended.
     Running,
@@ -42,8 +43,10 @@ pub enum Input {
     Happened(Event),
     /// A running phase ended.
     Ended(End),
-    /// Start nothing more.
+    /// Start nothing more but what always runs.
     Stop,
+    /// Start nothing more at all.
+    Abandon,
 }
 
 /// The end of a phase.
@@ -57,21 +60,28 @@ pub struct End {
     pub reason: Option<String>,
     /// Since its start.
     pub seconds: f64,
+    /// Seconds by stage.
+    pub stages: BTreeMap<Stage, f64>,
     /// What others can see of it.
-    pub outputs: Value,
+    pub outputs: serde_json::Value,
+    /// Digest of all it was told, where its end outlasts the run.
+    pub told: Option<String>,
     /// True when something optional in it is not as wanted.
     pub partial: bool,
 }
 
 impl End {
-    /// The end of a phase that was never started.
-    fn unstarted(phase: usize, outcome: Outcome, reason: String) -> Self {
+    /// The end of a phase that has nothing to show for it.
+    #[must_use]
+    pub fn bare(phase: usize, outcome: Outcome, reason: Option<String>) -> Self {
         Self {
             phase,
             outcome,
-            reason: Some(reason),
+            reason,
             seconds: 0.0,
-            outputs: Value::Null,
+            stages: BTreeMap::new(),
+            outputs: serde_json::Value::Null,
+            told: None,
             partial: false,
         }
     }
@@ -90,20 +100,25 @@ pub enum Action {
 pub struct Dispatcher {
     plan: Arc<Plan>,
     states: Vec<State>,
-    /// Ready phases in the order of the plan.
-    ready: BTreeSet<usize>,
-    /// Rank of each phase in the order of the plan.
-    rank: Vec<usize>,
+    /// Ranks of phases that may start when a job is free.
+    ready: BTreeSet<u32>,
+    /// Ranks of ready phases that wait for a resource, each under one that was held when they were looked at.
+    parked: BTreeMap<String, BTreeSet<u32>>,
+    /// Position by rank: the phase with the longest way to the end first.
+    order: Vec<u32>,
+    /// Rank by position.
+    rank: Vec<u32>,
     /// Resources held by running phases.
     held: BTreeSet<String>,
     running: usize,
     open: usize,
     jobs: usize,
     stopping: bool,
+    abandoned: bool,
     /// True when something optional inside a phase is not as wanted.
     partial: bool,
     finished: bool,
-    outputs: BTreeMap<usize, Value>,
+    outputs: Arc<Outputs>,
     events: Vec<Event>,
     actions: Vec<Action>,
 }
@@ -112,26 +127,31 @@ impl Dispatcher {
     /// A dispatcher of a plan of which at most `jobs` phases run at a time.
     #[must_use]
     pub fn new(plan: Arc<Plan>, jobs: usize) -> Self {
-        let mut rank = vec![0; plan.phases.len()];
-        for (place, position) in plan.order.iter().enumerate() {
-            rank[*position] = place;
+        let order = by_length_of_way(&plan);
+        let mut rank = vec![0; order.len()];
+        for (place, position) in (0_u32..).zip(&order) {
+            rank[*position as usize] = place;
         }
+        let missing = |phase: &crate::plan::PlannedPhase| phase.needs.len() as u32;
         Self {
             states: plan
                 .phases
                 .iter()
-                .map(|phase| State::Waiting { missing: phase.needs.len() })
+                .map(|phase| State::Waiting { missing: missing(phase) })
                 .collect(),
             ready: BTreeSet::new(),
+            parked: BTreeMap::new(),
+            order,
             rank,
             held: BTreeSet::new(),
             running: 0,
             open: plan.phases.len(),
             jobs: jobs.max(1),
             stopping: false,
+            abandoned: false,
             partial: false,
             finished: false,
-            outputs: BTreeMap::new(),
+            outputs: Arc::new(Outputs::new(plan.phases.len())),
             events: Vec::new(),
             actions: Vec::new(),
             plan,
@@ -145,12 +165,14 @@ impl Dispatcher {
             Input::Happened(event) => self.events.push(event),
             Input::Ended(end) => {
                 self.running -= 1;
-                for resource in &self.plan.spec(end.phase).exclusive {
-                    self.held.remove(resource);
-                }
+                self.release(end.phase);
                 self.end(end);
             }
             Input::Stop => self.stop(),
+            Input::Abandon => {
+                self.abandoned = true;
+                self.stop();
+            }
         }
         self.start_what_can();
         if self.open == 0 && !std::mem::replace(&mut self.finished, true) {
@@ -159,9 +181,9 @@ impl Dispatcher {
         (std::mem::take(&mut self.actions), std::mem::take(&mut self.events))
     }
 
-    /// What the phases that have ended well made visible, by position.
+    /// What the phases that have ended well made visible.
     #[must_use]
-    pub fn outputs(&self) -> &BTreeMap<usize, Value> {
+    pub fn outputs(&self) -> &Arc<Outputs> {
         &self.outputs
     }
 
@@ -179,82 +201,106 @@ impl Dispatcher {
     }
 
     fn begin(&mut self) {
-        let order = self.plan.order.clone();
-        for position in order {
-            let no_needs = self.states[position] == State::Waiting { missing: 0 };
-            if no_needs && self.plan.phases[position].selected {
-                self.states[position] = State::Ready;
-                self.ready.insert(self.rank[position]);
-            } else if no_needs {
-                self.end(End::unstarted(position, Outcome::Skipped, NOT_SELECTED.to_owned()));
+        let plan = Arc::clone(&self.plan);
+        for position in plan.order.iter().copied() {
+            if self.states[position] == (State::Waiting { missing: 0 })
+                && let Some(unstarted) = self.all_needs_ended(position)
+            {
+                self.end(unstarted);
             }
         }
     }
 
     fn start_what_can(&mut self) {
-        let ranks: Vec<usize> = self.ready.iter().copied().collect();
-        for rank in ranks {
-            if self.running == self.jobs || self.stopping {
-                return;
-            }
-            let position = self.plan.order[rank];
-            let resources = &self.plan.spec(position).exclusive;
-            if resources.iter().any(|resource| self.held.contains(resource)) {
+        let plan = Arc::clone(&self.plan);
+        while self.running < self.jobs {
+            let Some(rank) = self.ready.pop_first() else { return };
+            let position = self.order[rank as usize] as usize;
+            let resources = &plan.spec(position).exclusive;
+            if let Some(busy) = resources.iter().find(|resource| self.held.contains(*resource)) {
+                self.parked.entry(busy.clone()).or_default().insert(rank);
+                // The free ones among its resources are for the next that waits for them.
+                plan.spec(position).exclusive.iter().for_each(|resource| self.look_again(resource));
                 continue;
             }
             self.held.extend(resources.iter().cloned());
-            self.ready.remove(&rank);
             self.states[position] = State::Running;
             self.running += 1;
             self.actions.push(Action::Start(position));
         }
     }
 
+    /// Gives back what a phase held.
+    fn release(&mut self, position: usize) {
+        let plan = Arc::clone(&self.plan);
+        for resource in &plan.spec(position).exclusive {
+            self.held.remove(resource);
+            self.look_again(resource);
+        }
+    }
+
+    /// The first phase that waits for a resource may start, if the resource is free.
+    fn look_again(&mut self, resource: &str) {
+        if !self.held.contains(resource)
+            && let Some(rank) = self.parked.get_mut(resource).and_then(BTreeSet::pop_first)
+        {
+            self.ready.insert(rank);
+        }
+    }
+
     /// The one transition into [`State::Ended`]; carries on to the dependents.
     fn end(&mut self, first: End) {
+        let plan = Arc::clone(&self.plan);
         let mut ending = vec![first];
         while let Some(end) = ending.pop() {
-            let End { phase: position, outcome, reason, seconds, outputs, partial } = end;
+            let End { phase: position, outcome, reason, seconds, stages, outputs, told, partial } =
+                end;
             self.partial |= partial;
             self.states[position] = State::Ended(outcome);
             self.open -= 1;
-            let phase = self.plan.name(position).clone();
-            let visible = outputs.clone();
-            self.events.push(Event::PhaseEnded {
-                phase,
-                outcome,
-                reason,
-                seconds,
-                outputs: visible,
-            });
             if outcome.is_good() {
-                self.outputs.insert(position, outputs);
+                self.outputs.set(position, &outputs);
             }
-            let dependents = self.plan.phases[position].dependents.clone();
-            for dependent in dependents {
+            let phase = plan.name(position).clone();
+            let ended =
+                Event::PhaseEnded { phase, outcome, reason, seconds, stages, outputs, told };
+            self.events.push(ended);
+            for dependent in plan.phases[position].dependents.iter().copied() {
                 let State::Waiting { missing } = &mut self.states[dependent] else { continue };
-                if !outcome.is_good() {
-                    let (next, why) = self.consequence(position, outcome);
+                *missing -= 1;
+                let all_ended = *missing == 0;
+                if !outcome.is_good() && !plan.spec(dependent).always {
                     // Marked now, so that a second bad need does not end it twice.
                     self.states[dependent] = State::Running;
-                    ending.push(End::unstarted(dependent, next, why));
-                } else if *missing > 1 {
-                    *missing -= 1;
-                } else if !self.plan.phases[dependent].selected {
-                    ending.push(End::unstarted(
-                        dependent,
-                        Outcome::Skipped,
-                        NOT_SELECTED.to_owned(),
-                    ));
-                } else if self.stopping {
-                    // What it needs has ended well after the stop; there is nobody left to start it.
-                    ending.push(End::unstarted(dependent, Outcome::Cancelled, STOPPED.to_owned()));
-                } else {
-                    self.states[dependent] = State::Ready;
-                    self.ready.insert(self.rank[dependent]);
+                    let (next, why) = self.consequence(position, outcome);
+                    ending.push(End::bare(dependent, next, Some(why)));
+                } else if all_ended {
+                    ending.extend(self.all_needs_ended(dependent));
                 }
             }
         }
+    }
+
+    /// All that a waiting phase needs has ended as it must: it is ready, or ends unstarted.
+    fn all_needs_ended(&mut self, position: usize) -> Option<End> {
+        let end = |outcome, why: &str| Some(End::bare(position, outcome, Some(why.to_owned())));
+        // While its end is on the way it must not be found waiting.
+        self.states[position] = State::Running;
+        if !self.plan.phases[position].selected {
+            return end(Outcome::Skipped, NOT_SELECTED);
+        }
+        if self.stopping && !self.goes_on(position) {
+            // What it needs has ended after the stop; there is nobody left to start it.
+            return end(Outcome::Cancelled, STOPPED);
+        }
+        self.states[position] = State::Ready;
+        self.ready.insert(self.rank[position]);
+        None
+    }
+
+    /// True when a stop does not keep the phase from starting.
+    fn goes_on(&self, position: usize) -> bool {
+        self.plan.spec(position).always && !self.abandoned
     }
 
     /// How a phase ends because one it needs ended badly.
@@ -269,13 +315,28 @@ impl Dispatcher {
         }
     }
 
+    /// Ready phases end unstarted, but for those that always run while the run is not abandoned.
     fn stop(&mut self) {
-        if std::mem::replace(&mut self.stopping, true) {
-            return;
-        }
-        for rank in std::mem::take(&mut self.ready) {
-            let position = self.plan.order[rank];
-            self.end(End::unstarted(position, Outcome::Cancelled, STOPPED.to_owned()));
+        self.stopping = true;
+        let parked = std::mem::take(&mut self.parked).into_values().flatten();
+        let ready: BTreeSet<u32> =
+            std::mem::take(&mut self.ready).into_iter().chain(parked).collect();
+        for rank in ready {
+            let position = self.order[rank as usize] as usize;
+            if self.goes_on(position) {
+                self.ready.insert(rank);
+            } else {
+                self.end(End::bare(position, Outcome::Cancelled, Some(STOPPED.to_owned())));
+            }
         }
     }
+}
+
+/// Positions in the order in which phases start when several could: the longest way to the end first, otherwise the
+/// order of the plan.
+fn by_length_of_way(plan: &Plan) -> Vec<u32> {
+    let way = plan.critical().remaining;
+    let mut order: Vec<u32> = plan.order.iter().map(|position| *position as u32).collect();
+    order.sort_by(|one, other| way[*other as usize].total_cmp(&way[*one as usize]));
+    order
 }

@@ -1,18 +1,25 @@
 //! Owns the tasks: starts units when the dispatcher says so and feeds it what comes back.
+//!
+//! A unit is first polled where it was started: one that has nothing to wait for, such as a decision from the cache
+//! that is already in force, ends without a task of its own. Only what waits becomes a task.
 
+use std::collections::{HashMap, VecDeque};
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 
-use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet, coop::unconstrained};
 
 use super::dispatcher::{Action, Dispatcher, End, Input};
+use super::outputs::Above;
 use super::recorder::Recorder;
 use super::stages::{Shared, take_back};
-use super::unit::{Ended, Unit};
-use crate::event::{Event, Outcome, OverallStatus, PhaseName};
+use super::unit::Unit;
+use crate::event::{Event, Outcome, OverallStatus};
 use crate::phase::{Context, RunContext};
-use crate::pipeline::Scope;
 use crate::plan::Plan;
 use crate::shutdown::Shutdown;
 
@@ -25,110 +32,140 @@ pub(super) struct Executor {
     pub(super) jobs: usize,
 }
 
+type Work = Pin<Box<dyn Future<Output = End> + Send>>;
+
+/// A run on its way.
+struct Live {
+    dispatcher: Dispatcher,
+    sender: UnboundedSender<Event>,
+    events: UnboundedReceiver<Event>,
+    units: JoinSet<End>,
+    positions: HashMap<Id, usize>,
+    /// What the dispatcher is still to be told.
+    inputs: VecDeque<Input>,
+}
+
+impl Live {
+    /// What a unit had told before it ended comes before its end.
+    fn drain(&mut self, recorder: &mut Recorder) {
+        while let Ok(event) = self.events.try_recv() {
+            let (_, happened) = self.dispatcher.handle(Input::Happened(event));
+            happened.into_iter().for_each(|event| recorder.record(event));
+        }
+    }
+}
+
 impl Executor {
     /// Runs every phase of the plan; answers when each has ended.
     pub(super) async fn execute(&self, recorder: &mut Recorder) -> OverallStatus {
-        let mut dispatcher = Dispatcher::new(Arc::clone(&self.plan), self.jobs);
-        let (sender, mut events) = unbounded_channel::<Event>();
-        let mut units: JoinSet<(usize, Ended)> = JoinSet::new();
-        let mut positions = std::collections::HashMap::new();
-        let mut stopped = false;
-        let mut next = Some(Input::Begin);
+        let (sender, events) = unbounded_channel();
+        let mut live = Live {
+            dispatcher: Dispatcher::new(Arc::clone(&self.plan), self.jobs),
+            sender,
+            events,
+            units: JoinSet::new(),
+            positions: HashMap::new(),
+            inputs: VecDeque::from([Input::Begin]),
+        };
+        let (mut stopped, mut abandoned) = (false, false);
         loop {
-            if let Some(input) = next.take() {
-                let (actions, happened) = dispatcher.handle(input);
-                if !recorder.record_all(happened) {
+            if !stopped && self.shutdown.cancel.is_cancelled() {
+                stopped = true;
+                live.inputs.push_front(Input::Stop);
+            }
+            if !abandoned && self.shutdown.abandon.is_cancelled() {
+                abandoned = true;
+                live.inputs.push_front(Input::Abandon);
+            }
+            let Some(input) = live.inputs.pop_front() else {
+                if !recorder.flush() {
                     // Without its record a run can't go on; what is half done is taken back.
                     self.shutdown.cancel.cancel();
                 }
-                for action in actions {
-                    match action {
-                        Action::Finish => return dispatcher.status(),
-                        Action::Start(position) => {
-                            let cx = self.context(position, &dispatcher, &sender);
-                            let scope = self.scope(&dispatcher);
-                            let shared = Arc::clone(&self.shared);
-                            let unit =
-                                Unit::new(Arc::clone(&self.plan), position, cx, scope, shared);
-                            let task = units.spawn(async move { (position, unit.run().await) });
-                            positions.insert(task.id(), position);
-                        }
+                tokio::select! {
+                    biased;
+                    () = self.shutdown.cancel.cancelled(), if !stopped => {}
+                    () = self.shutdown.abandon.cancelled(), if !abandoned => {}
+                    Some(event) = live.events.recv() => live.inputs.push_back(Input::Happened(event)),
+                    Some(joined) = live.units.join_next_with_id() => {
+                        let end = self.joined(joined, &mut live).await;
+                        live.inputs.push_back(Input::Ended(end));
                     }
                 }
-            }
-            next = tokio::select! {
-                biased;
-                () = self.shutdown.cancel.cancelled(), if !stopped => {
-                    stopped = true;
-                    Some(Input::Stop)
-                }
-                Some(event) = events.recv() => Some(Input::Happened(event)),
-                Some(joined) = units.join_next_with_id() => {
-                    let (position, ended) = match joined {
-                        Ok((_, end)) => end,
-                        Err(error) => {
-                            let position = positions.get(&error.id()).copied().unwrap_or_default();
-                            let cx = self.context(position, &dispatcher, &sender);
-                            take_back(&self.shared.applier, &cx).await;
-                            (position, panicked(&error))
-                        }
-                    };
-                    drain(&mut events, &mut dispatcher, recorder);
-                    let Ended { outcome, reason, seconds, outputs, partial } = ended;
-                    Some(Input::Ended(End { phase: position, outcome, reason, seconds, outputs, partial }))
-                }
+                continue;
             };
+            if let Input::Ended(_) = &input {
+                live.drain(recorder);
+            }
+            let (actions, happened) = live.dispatcher.handle(input);
+            happened.into_iter().for_each(|event| recorder.record(event));
+            for action in actions {
+                match action {
+                    Action::Finish => return live.dispatcher.status(),
+                    Action::Start(position) => self.start(position, &mut live).await,
+                }
+            }
         }
     }
 
-    fn context(
-        &self,
-        position: usize,
-        dispatcher: &Dispatcher,
-        events: &UnboundedSender<Event>,
-    ) -> Context {
-        let upstream: Vec<(PhaseName, Value)> = self
-            .plan
-            .upstream(position)
-            .into_iter()
-            .map(|need| {
-                let outputs = dispatcher.outputs().get(&need).cloned();
-                (self.plan.name(need).clone(), outputs.unwrap_or(Value::Null))
-            })
-            .collect();
+    /// Starts a phase, which may already end in this.
+    async fn start(&self, position: usize, live: &mut Live) {
+        let cx = self.context(position, live);
+        let outputs = Arc::clone(live.dispatcher.outputs());
+        let unit =
+            Unit::new(Arc::clone(&self.plan), position, cx, outputs, Arc::clone(&self.shared));
+        let mut work: Work = Box::pin(unit.run());
+        let first = poll_fn(|task| {
+            let poll = || pin!(unconstrained(work.as_mut())).poll(task);
+            Poll::Ready(catch_unwind(AssertUnwindSafe(poll)))
+        });
+        match first.await {
+            Ok(Poll::Ready(end)) => live.inputs.push_back(Input::Ended(end)),
+            Ok(Poll::Pending) => {
+                let task = live.units.spawn(work);
+                live.positions.insert(task.id(), position);
+            }
+            Err(panic) => {
+                let words = panic.downcast_ref::<String>().map(String::as_str);
+                let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
+                let end = self.defect(position, words.unwrap_or("it panicked"), live).await;
+                live.inputs.push_back(Input::Ended(end));
+            }
+        }
+    }
+
+    /// The end of a unit that was a task.
+    async fn joined(&self, joined: Result<(Id, End), JoinError>, live: &mut Live) -> End {
+        match joined {
+            Ok((id, end)) => {
+                live.positions.remove(&id);
+                end
+            }
+            Err(error) => {
+                let position = live.positions.remove(&error.id()).unwrap_or_default();
+                self.defect(position, &error.to_string(), live).await
+            }
+        }
+    }
+
+    /// The end of a unit that panicked; what it had changed is taken back.
+    async fn defect(&self, position: usize, told: &str, live: &Live) -> End {
+        take_back(&self.shared.applier, &self.context(position, live)).await;
+        let reason = format!("a defect in trueup ended the phase: {told}");
+        End::bare(position, Outcome::Failed, Some(reason))
+    }
+
+    fn context(&self, position: usize, live: &Live) -> Context {
+        let above = Above {
+            plan: Arc::clone(&self.plan),
+            position,
+            outputs: Arc::clone(live.dispatcher.outputs()),
+        };
+        // What cleans up after a run that was told to stop is not stopped with it.
+        let always = self.plan.spec(position).always;
+        let stop = if always { &self.shutdown.abandon } else { &self.shutdown.cancel };
         let name = self.plan.name(position).clone();
-        let cancel = self.shutdown.cancel.child_token();
-        Context::new(name, Arc::clone(&self.run), upstream.into(), cancel, events.clone())
-    }
-
-    /// What expressions can see now.
-    fn scope(&self, dispatcher: &Dispatcher) -> Scope {
-        let mut scope = self.plan.scope.clone();
-        for (position, outputs) in dispatcher.outputs() {
-            scope.phases.insert(self.plan.name(*position).as_str().to_owned(), outputs.clone());
-        }
-        scope
-    }
-}
-
-/// What a unit had told before it ended comes before its end.
-fn drain(
-    events: &mut UnboundedReceiver<Event>,
-    dispatcher: &mut Dispatcher,
-    recorder: &mut Recorder,
-) {
-    while let Ok(event) = events.try_recv() {
-        let (_, happened) = dispatcher.handle(Input::Happened(event));
-        recorder.record_all(happened);
-    }
-}
-
-fn panicked(error: &tokio::task::JoinError) -> Ended {
-    Ended {
-        outcome: Outcome::Failed,
-        reason: Some(format!("a defect in trueup ended the phase: {error}")),
-        seconds: 0.0,
-        outputs: Value::Null,
-        partial: false,
+        let run = Arc::clone(&self.run);
+        Context::new(name, run, Arc::new(above), stop.clone(), live.sender.clone())
     }
 }

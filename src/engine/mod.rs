@@ -17,6 +17,7 @@
 mod acceptance;
 mod dispatcher;
 mod executor;
+mod outputs;
 mod preview;
 mod recorder;
 mod recover;
@@ -27,6 +28,7 @@ mod tests;
 mod unit;
 
 pub use dispatcher::{Action, Dispatcher, End, Input};
+pub use outputs::Outputs;
 pub use preview::{Foreseen, Forethought, Preview, preview};
 pub use run::{RunEnd, RunError, RunOptions, run};
 pub use stages::{Memory, TTL};

@@ -123,7 +123,8 @@ async fn foresee(
     // Nobody listens: what a phase tells while it looks is not recorded.
     let (events, _) = unbounded_channel();
     let name = plan.name(position).clone();
-    let cx = Context::new(name, Arc::clone(run), upstream.into(), CancellationToken::new(), events);
+    let cx =
+        Context::new(name, Arc::clone(run), Arc::new(upstream), CancellationToken::new(), events);
     let foreseen = async {
         if let Applicability::No { reason, .. } = phase.observe(&cx).await? {
             return Ok((Foreseen::NotApplicable(reason), None));

@@ -1,6 +1,5 @@
 //! Numbers the events of a run, writes the record of it, and hands them on to its readers.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use crate::clock::Clock;
@@ -13,13 +12,18 @@ pub(super) struct Recorder {
     clock: Clock,
     started: Instant,
     next: u64,
+    /// Records that the readers have not yet been given: handing on each by itself would wake every reader for it.
+    batch: Vec<Record>,
     failed: Option<LogError>,
 }
+
+/// Most records that are handed on together.
+const BATCH: usize = 512;
 
 impl Recorder {
     pub(super) fn new(log: EventLog, fanout: Fanout, clock: Clock) -> Self {
         let started = clock.instant();
-        Self { log, fanout, clock, started, next: 0, failed: None }
+        Self { log, fanout, clock, started, next: 0, batch: Vec::new(), failed: None }
     }
 
     /// Seconds since the run began.
@@ -40,15 +44,26 @@ impl Recorder {
         if self.failed.is_none() {
             self.failed = self.log.append(&record).err();
         }
-        self.fanout.send(&Arc::new(record));
+        self.batch.push(record);
+        if self.batch.len() >= BATCH {
+            self.hand_on();
+        }
     }
 
-    /// Records events in order; false when the record can't be written any more.
-    pub(super) fn record_all(&mut self, events: Vec<Event>) -> bool {
-        for event in events {
-            self.record(event);
+    /// Hands to the system and to the readers what was recorded until now; false when the record can't be written
+    /// any more.
+    pub(super) fn flush(&mut self) -> bool {
+        if self.failed.is_none() {
+            self.failed = self.log.flush().err();
         }
+        self.hand_on();
         self.failed.is_none()
+    }
+
+    fn hand_on(&mut self) {
+        if !self.batch.is_empty() {
+            self.fanout.send(std::mem::take(&mut self.batch));
+        }
     }
 
     /// Waits until all is on the disk and every reader has read all; answers the readers that failed.
@@ -56,6 +71,7 @@ impl Recorder {
     /// # Errors
     /// When the record could not be written.
     pub(super) fn finish(mut self) -> Result<Vec<SinkError>, LogError> {
+        self.hand_on();
         let synced = self.log.sync();
         let problems = self.fanout.finish();
         self.failed.map_or(synced, Err).map(|()| problems)

@@ -1,6 +1,10 @@
 //! The four stages of one attempt: observe, decide or recall, apply through the journal, verify; then the gate.
 
-use std::future::Future;
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -35,11 +39,36 @@ pub(super) struct Shared {
     pub(super) memory: Memory,
 }
 
+/// Which phase of which plan, and what its expressions can see.
+#[derive(Clone, Copy)]
+pub(super) struct At<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) position: usize,
+    pub(super) scope: &'a Scope,
+}
+
+/// The seconds of each stage of an attempt.
+#[derive(Debug, Default)]
+pub(super) struct Stopwatch(Mutex<BTreeMap<Stage, f64>>);
+
+impl Stopwatch {
+    fn note(&self, stage: Stage, seconds: f64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(stage, seconds);
+    }
+
+    /// What was noted; starts anew.
+    pub(super) fn take(&self) -> BTreeMap<Stage, f64> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// A phase that came to its end.
 pub(super) struct Done {
     pub(super) outcome: Outcome,
     pub(super) reason: Option<String>,
     pub(super) outputs: Value,
+    /// Digest of all it was told, where its end outlasts the run.
+    pub(super) told: Option<String>,
     /// True when something optional in it is not as wanted.
     pub(super) partial: bool,
 }
@@ -47,18 +76,18 @@ pub(super) struct Done {
 impl Done {
     /// An end that has nothing to show for it.
     pub(super) fn without_work(outcome: Outcome, reason: String) -> Self {
-        Self { outcome, reason: Some(reason), outputs: Value::Null, partial: false }
+        Self { outcome, reason: Some(reason), outputs: Value::Null, told: None, partial: false }
     }
 }
 
 /// Runs the stages; the error is the reason, told whole.
 pub(super) async fn run(
-    plan: &Plan,
-    position: usize,
-    scope: &Scope,
+    at: At<'_>,
     shared: &Shared,
     cx: &Context,
+    stopwatch: &Stopwatch,
 ) -> Result<Done, String> {
+    let At { plan, position, scope } = at;
     let with = plan
         .render_with(position, scope)
         .map_err(|wrong| wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
@@ -70,20 +99,19 @@ pub(super) async fn run(
             .collect();
         format!("its `with` is not right: {}", told.join("; "))
     })?;
-    let observed = stage(cx, Stage::Observe, phase.observe(cx)).await?;
-    let observation = match &observed {
-        Applicability::Yes(observation) | Applicability::No { observation, .. } => {
-            observation.clone()
-        }
-    };
-    cx.tell(Event::Observed { phase: cx.phase.clone(), observation });
+    let stage = Stages { cx, stopwatch };
+    let observed = stage.run(Stage::Observe, phase.observe(cx)).await?;
+    let (Applicability::Yes(observation) | Applicability::No { observation, .. }) = &observed;
+    if !is_nothing(observation) {
+        let observation = observation.clone();
+        cx.tell(Event::Observed { phase: cx.phase.clone(), observation });
+    }
     if let Applicability::No { reason, .. } = observed {
         return Ok(Done::without_work(Outcome::NotApplicable, reason));
     }
-    let decision =
-        stage(cx, Stage::Decide, decide(plan, position, phase.as_mut(), shared, cx)).await?;
-    let more = stage(cx, Stage::Apply, apply(phase.as_mut(), shared, cx)).await?;
-    let checks = stage(cx, Stage::Verify, phase.verify(cx)).await?;
+    let decision = stage.run(Stage::Decide, decide(at, phase.as_mut(), shared, cx)).await?;
+    let more = stage.run(Stage::Apply, apply(phase.as_mut(), shared, cx)).await?;
+    let checks = stage.run(Stage::Verify, phase.verify(cx)).await?;
     for check in &checks {
         cx.tell(Event::Checked { phase: cx.phase.clone(), check: check.clone() });
     }
@@ -95,22 +123,46 @@ pub(super) async fn run(
     outputs.extend(more);
     let partial = checks.iter().any(|check| check.is_bad() && check.optional);
     let (outcome, reason) = judge(&checks)?;
-    let done = Done { outcome, reason, outputs: Value::Object(outputs), partial };
+    let done = Done { outcome, reason, outputs: Value::Object(outputs), told: None, partial };
     accept(plan.spec(position), phase.as_mut(), shared, cx, done).await
 }
 
-/// Times a stage and tells of it.
-async fn stage<T>(
-    cx: &Context,
-    stage: Stage,
-    work: impl Future<Output = Result<T, PhaseError>>,
-) -> Result<T, String> {
-    cx.tell(Event::StageStarted { phase: cx.phase.clone(), stage });
-    let started = cx.run.clock.instant();
-    let ended = work.await;
-    let seconds = (cx.run.clock.instant() - started).as_secs_f64();
-    cx.tell(Event::StageEnded { phase: cx.phase.clone(), stage, seconds });
-    ended.map_err(|error| error.told())
+/// Null, or an object without fields.
+fn is_nothing(value: &Value) -> bool {
+    value.is_null() || value.as_object().is_some_and(Map::is_empty)
+}
+
+/// Times stages and tells of those that are not done at once.
+struct Stages<'a> {
+    cx: &'a Context,
+    stopwatch: &'a Stopwatch,
+}
+
+impl Stages<'_> {
+    async fn run<T>(
+        &self,
+        stage: Stage,
+        work: impl Future<Output = Result<T, PhaseError>>,
+    ) -> Result<T, String> {
+        let (cx, clock) = (self.cx, &self.cx.run.clock);
+        let started = clock.instant();
+        let mut work = pin!(work);
+        let first = poll_fn(|task| Poll::Ready(work.as_mut().poll(task))).await;
+        let waits = first.is_pending();
+        let ended = match first {
+            Poll::Ready(ended) => ended,
+            Poll::Pending => {
+                cx.tell(Event::StageStarted { phase: cx.phase.clone(), stage });
+                work.await
+            }
+        };
+        let seconds = (clock.instant() - started).as_secs_f64();
+        self.stopwatch.note(stage, seconds);
+        if waits {
+            cx.tell(Event::StageEnded { phase: cx.phase.clone(), stage, seconds });
+        }
+        ended.map_err(|error| error.told())
+    }
 }
 
 /// All that the decision of a phase depends on; after it has observed.
@@ -127,13 +179,12 @@ pub(super) fn key_manifest(
 
 /// Takes the decision from the cache, or makes and remembers it.
 async fn decide(
-    plan: &Plan,
-    position: usize,
+    at: At<'_>,
     phase: &mut dyn AnyPhase,
     shared: &Shared,
     cx: &Context,
 ) -> Result<Value, PhaseError> {
-    let kind = &plan.phases[position].kind;
+    let kind = &at.plan.phases[at.position].kind;
     if !kind.cached() {
         let decision = phase.decide(cx).await?;
         return tell_decision(cx, phase, DecisionSource::Run { key: None, miss: None }, decision);

@@ -1,28 +1,20 @@
 //! One phase from its start to its one outcome: condition, attempts, time limit, taking back.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::stages::{self, Shared};
+use super::dispatcher::End;
+use super::outputs::Outputs;
+use super::stages::{self, Shared, Stopwatch};
 use crate::event::{Event, Outcome};
 use crate::phase::Context;
-use crate::pipeline::{Condition, Scope, evaluate_condition};
+use crate::pipeline::{Condition, Retry, Scope, evaluate_condition};
 use crate::plan::Plan;
 
 /// How long a phase that was told to stop may clean up.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// How a phase ended.
-pub(super) struct Ended {
-    pub(super) outcome: Outcome,
-    pub(super) reason: Option<String>,
-    pub(super) seconds: f64,
-    pub(super) outputs: Value,
-    pub(super) partial: bool,
-}
 
 /// Why an attempt ended badly.
 struct Failure {
@@ -35,8 +27,9 @@ pub(super) struct Unit {
     plan: Arc<Plan>,
     position: usize,
     cx: Context,
-    scope: Scope,
+    outputs: Arc<Outputs>,
     shared: Arc<Shared>,
+    stopwatch: Stopwatch,
 }
 
 impl Unit {
@@ -44,36 +37,41 @@ impl Unit {
         plan: Arc<Plan>,
         position: usize,
         cx: Context,
-        scope: Scope,
+        outputs: Arc<Outputs>,
         shared: Arc<Shared>,
     ) -> Self {
-        Self { plan, position, cx, scope, shared }
+        Self { plan, position, cx, outputs, shared, stopwatch: Stopwatch::default() }
     }
 
     /// Runs the phase to its end.
-    pub(super) async fn run(self) -> Ended {
+    pub(super) async fn run(self) -> End {
         let started = self.cx.run.clock.instant();
-        let done = match self.condition() {
-            Ok(None) => self.attempts().await,
+        let scope = self.plan.scope_of(self.position, |need| self.outputs.get(need));
+        let done = match self.condition(&scope) {
+            Ok(None) => self.attempts(&scope).await,
             Ok(Some(skipped)) => Ok(stages::Done::without_work(Outcome::Skipped, skipped)),
             Err(reason) => Err(Failure { outcome: Outcome::Failed, reason }),
         };
-        let stages::Done { outcome, reason, outputs, partial } = done
+        let stages::Done { outcome, reason, outputs, told, partial } = done
             .unwrap_or_else(|failure| stages::Done::without_work(failure.outcome, failure.reason));
-        Ended { outcome, reason, seconds: self.seconds_since(started), outputs, partial }
-    }
-
-    fn seconds_since(&self, started: Instant) -> f64 {
-        (self.cx.run.clock.instant() - started).as_secs_f64()
+        End {
+            phase: self.position,
+            outcome,
+            reason,
+            seconds: (self.cx.run.clock.instant() - started).as_secs_f64(),
+            stages: self.stopwatch.take(),
+            outputs,
+            told,
+            partial,
+        }
     }
 
     /// Why the phase is skipped, if its condition is false.
-    fn condition(&self) -> Result<Option<String>, String> {
+    fn condition(&self, scope: &Scope) -> Result<Option<String>, String> {
         match &self.plan.spec(self.position).when {
             None | Some(Condition::Literal(true)) => Ok(None),
             Some(Condition::Literal(false)) => Ok(Some("`when` is false".to_owned())),
-            Some(Condition::Expression(text)) => match evaluate_condition(&text.value, &self.scope)
-            {
+            Some(Condition::Expression(text)) => match evaluate_condition(&text.value, scope) {
                 Ok(true) => Ok(None),
                 Ok(false) => Ok(Some(format!("`{}` is false", text.value))),
                 Err(error) => Err(format!("could not evaluate `when`: {error}")),
@@ -81,13 +79,13 @@ impl Unit {
         }
     }
 
-    async fn attempts(&self) -> Result<stages::Done, Failure> {
+    async fn attempts(&self, scope: &Scope) -> Result<stages::Done, Failure> {
         let retry = self.plan.spec(self.position).retry;
-        let mut wait = retry.backoff;
         let mut attempt = 1;
         loop {
             self.cx.tell(Event::PhaseStarted { phase: self.cx.phase.clone(), attempt });
-            let failure = match self.attempt().await {
+            self.stopwatch.take();
+            let failure = match self.attempt(scope).await {
                 Ok(done) => return Ok(done),
                 Err(failure) => failure,
             };
@@ -100,6 +98,7 @@ impl Unit {
             if failure.outcome == Outcome::Cancelled || attempt >= retry.attempts {
                 return Err(Failure { outcome: failure.outcome, reason });
             }
+            let wait = wait_after(attempt, &retry, rand::random());
             self.cx.tell(Event::PhaseRetried {
                 phase: self.cx.phase.clone(),
                 attempt,
@@ -110,20 +109,21 @@ impl Unit {
                 () = tokio::time::sleep(wait) => {}
                 () = self.cx.cancel.cancelled() => return Err(cancelled()),
             }
-            wait *= 2;
             attempt += 1;
         }
     }
 
     /// One attempt within its time. A phase that is told to stop gets a grace to clean up after itself.
-    async fn attempt(&self) -> Result<stages::Done, Failure> {
+    async fn attempt(&self, scope: &Scope) -> Result<stages::Done, Failure> {
         let stop = CancellationToken::new();
         let _told_on_every_way_out = stop.clone().drop_guard();
         let cx = self.cx.with_cancel(stop.clone());
         let timeout = self.plan.spec(self.position).timeout;
-        let work = stages::run(&self.plan, self.position, &self.scope, &self.shared, &cx);
+        let at = stages::At { plan: &self.plan, position: self.position, scope };
+        let work = stages::run(at, &self.shared, &cx, &self.stopwatch);
         tokio::pin!(work);
         let ended_badly = tokio::select! {
+            biased;
             ended = &mut work => return ended.map_err(|reason| Failure { outcome: Outcome::Failed, reason }),
             () = tokio::time::sleep(timeout) => Failure {
                 outcome: Outcome::TimedOut,
@@ -142,6 +142,37 @@ impl Unit {
     }
 }
 
+/// The wait after a failed attempt: it doubles with each, up to the longest one, and is drawn from around that, so
+/// that hosts which failed together do not all come back together. `draw` is from 0 to 1.
+fn wait_after(attempt: u32, retry: &Retry, draw: f64) -> Duration {
+    let doubled = retry.backoff.saturating_mul(1 << (attempt - 1).min(30));
+    let share = retry.jitter.0 / 100.0;
+    let factor = 1.0 + share * (2.0 * draw - 1.0);
+    doubled.min(retry.max_backoff).mul_f64(factor.clamp(0.0, 2.0))
+}
+
 fn cancelled() -> Failure {
     Failure { outcome: Outcome::Cancelled, reason: "the run was told to stop".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::unit::Percent;
+
+    #[test]
+    fn waits_double_up_to_the_longest_and_are_drawn_from_around_that() {
+        let retry = Retry {
+            attempts: 9,
+            backoff: Duration::from_secs(1),
+            max_backoff: Duration::from_secs(10),
+            jitter: Percent(20.0),
+        };
+        let middle: Vec<f64> =
+            (1..7).map(|attempt| wait_after(attempt, &retry, 0.5).as_secs_f64()).collect();
+        assert_eq!(middle, [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]);
+        assert_eq!(wait_after(2, &retry, 0.0), Duration::from_millis(1600));
+        assert_eq!(wait_after(2, &retry, 1.0), Duration::from_millis(2400));
+        assert_eq!(wait_after(100, &retry, 0.5), Duration::from_secs(10));
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ pub struct NameError {
 /// different hosts apart. Sorts by time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct RunId(String);
+pub struct RunId(Arc<str>);
 
 impl RunId {
     /// The name of a run of process `pid` that began at `started`, such as `20261123T221530Z-7c41f2b9`.
@@ -30,7 +31,7 @@ impl RunId {
         hasher.update(&started.as_nanosecond().to_le_bytes()).update(&pid.to_le_bytes());
         // Under a million, so five digits; it is what makes two runs of one second sort by time.
         let micros = started.subsec_microsecond().unsigned_abs();
-        Self(format!("{second}-{micros:05x}{}", &hasher.finalize().to_hex()[..3]))
+        Self(format!("{second}-{micros:05x}{}", &hasher.finalize().to_hex()[..3]).into())
     }
 
     /// The name as text.
@@ -48,7 +49,7 @@ impl FromStr for RunId {
         let shaped = (1..=64).contains(&text.len())
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if shaped {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(NameError { found: text.to_owned(), what: "run", rule })
         }
@@ -58,7 +59,7 @@ impl FromStr for RunId {
 /// The name of a phase: letters, digits, `_`, `-`; it starts with a letter.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct PhaseName(String);
+pub struct PhaseName(Arc<str>);
 
 impl PhaseName {
     /// The name as text.
@@ -78,7 +79,7 @@ impl FromStr for PhaseName {
             && text.len() <= 100;
         let rule = "use up to 100 letters, digits, `_` and `-`, and a letter first";
         if shaped {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(NameError { found: text.to_owned(), what: "phase name", rule })
         }
@@ -103,7 +104,7 @@ macro_rules! name_traits {
 
         impl From<$type> for String {
             fn from(name: $type) -> Self {
-                name.0
+                name.0.as_ref().to_owned()
             }
         }
     };

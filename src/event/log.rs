@@ -30,10 +30,15 @@ pub enum LogError {
     Encode(#[source] serde_json::Error),
 }
 
+/// Records that are held back at most before they are written, in bytes.
+const HELD: usize = 64 << 10;
+
 /// A log being written.
 #[derive(Debug)]
 pub struct EventLog {
     log: AppendLog,
+    /// Whole lines that are not yet written.
+    held: Vec<u8>,
 }
 
 impl EventLog {
@@ -42,17 +47,30 @@ impl EventLog {
     /// # Errors
     /// When the file can't be made.
     pub fn create(path: &Path) -> Result<Self, LogError> {
-        Ok(Self { log: AppendLog::open(path)? })
+        Ok(Self { log: AppendLog::open(path)?, held: Vec::with_capacity(2 * HELD) })
     }
 
-    /// Appends a record; it survives the death of the process at once, that of the machine after [`sync`](Self::sync).
+    /// Appends a record. It survives the death of the process after [`flush`](Self::flush), that of the machine
+    /// after [`sync`](Self::sync).
     ///
     /// # Errors
     /// When it can't be written.
     pub fn append(&mut self, record: &Record) -> Result<(), LogError> {
-        let mut line = serde_json::to_string(record).map_err(LogError::Encode)?;
-        line.push('\n');
-        Ok(self.log.append(&line)?)
+        serde_json::to_writer(&mut self.held, record).map_err(LogError::Encode)?;
+        self.held.push(b'\n');
+        if self.held.len() >= HELD { self.flush() } else { Ok(()) }
+    }
+
+    /// Hands all records to the system.
+    ///
+    /// # Errors
+    /// When they can't be written.
+    pub fn flush(&mut self) -> Result<(), LogError> {
+        if !self.held.is_empty() {
+            self.log.append(&self.held)?;
+            self.held.clear();
+        }
+        Ok(())
     }
 
     /// Waits until all records are on the disk.
@@ -60,6 +78,7 @@ impl EventLog {
     /// # Errors
     /// When the system refuses.
     pub fn sync(&mut self) -> Result<(), LogError> {
+        self.flush()?;
         Ok(self.log.sync()?)
     }
 }

@@ -63,14 +63,14 @@ pub enum Event {
         /// Counts from 1.
         attempt: u32,
     },
-    /// A stage of a phase began.
+    /// A stage of a phase began that was not done at once.
     StageStarted {
         /// Which phase.
         phase: PhaseName,
         /// Which stage.
         stage: Stage,
     },
-    /// A stage of a phase ended, well or not.
+    /// A stage that was told to have begun ended, well or not.
     StageEnded {
         /// Which phase.
         phase: PhaseName,
@@ -79,7 +79,7 @@ pub enum Event {
         /// How long it took.
         seconds: f64,
     },
-    /// What a phase found.
+    /// What a phase found, if anything.
     Observed {
         /// Which phase.
         phase: PhaseName,
@@ -157,11 +157,19 @@ pub enum Event {
         /// How.
         outcome: Outcome,
         /// Why, unless it simply succeeded.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
         /// From its first start.
         seconds: f64,
+        /// Seconds by stage, of its last attempt.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        stages: BTreeMap<Stage, f64>,
         /// What the phases that need it can see of it.
+        #[serde(default, skip_serializing_if = "Value::is_null")]
         outputs: Value,
+        /// Digest of all it was told, where its end outlasts the run: a run that is resumed need not repeat it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        told: Option<String>,
     },
     /// The run ended.
     RunEnded {

@@ -31,12 +31,20 @@ pub trait EventSink: Send {
     /// # Errors
     /// When it can't go on; it is given no further record.
     fn accept(&mut self, record: &Record) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+    /// Shows what it has taken: for now there is no more.
+    ///
+    /// # Errors
+    /// When it can't go on.
+    fn flush(&mut self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(())
+    }
 }
 
 /// A reader at work: its queue and its thread.
 #[derive(Debug)]
 struct Reader {
-    queue: Sender<Arc<Record>>,
+    queue: Sender<Arc<Vec<Record>>>,
     thread: JoinHandle<Result<(), SinkError>>,
 }
 
@@ -52,11 +60,13 @@ impl Fanout {
     pub fn start(readers: Vec<Box<dyn EventSink>>) -> std::io::Result<Self> {
         let mut started = Vec::with_capacity(readers.len());
         for mut reader in readers {
-            let (queue, records) = channel::<Arc<Record>>();
+            let (queue, batches) = channel::<Arc<Vec<Record>>>();
             let name = reader.name();
             let read = move || {
-                for record in records {
-                    reader.accept(&record).map_err(|source| SinkError { reader: name, source })?;
+                let failed = |source| SinkError { reader: name, source };
+                for batch in batches {
+                    batch.iter().try_for_each(|record| reader.accept(record)).map_err(failed)?;
+                    reader.flush().map_err(failed)?;
                 }
                 Ok(())
             };
@@ -66,10 +76,11 @@ impl Fanout {
         Ok(Self(started))
     }
 
-    /// Hands on a record; a reader that has failed is passed over.
-    pub fn send(&self, record: &Arc<Record>) {
+    /// Hands on records in their order; a reader that has failed is passed over.
+    pub fn send(&self, records: Vec<Record>) {
+        let batch = Arc::new(records);
         for reader in &self.0 {
-            let _ = reader.queue.send(Arc::clone(record));
+            let _ = reader.queue.send(Arc::clone(&batch));
         }
     }
 

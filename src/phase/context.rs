@@ -61,6 +61,18 @@ impl RunContext {
     }
 }
 
+/// What the phases that a phase needs made visible, all the way up.
+pub trait Upstream: Send + Sync {
+    /// Calls `visit` with each of them, nearest first, until it answers true.
+    fn each(&self, visit: &mut dyn FnMut(&PhaseName, &Value) -> bool);
+}
+
+impl Upstream for Vec<(PhaseName, Value)> {
+    fn each(&self, visit: &mut dyn FnMut(&PhaseName, &Value) -> bool) {
+        let _ = self.iter().any(|(phase, outputs)| visit(phase, outputs));
+    }
+}
+
 /// What one phase is given.
 #[derive(Clone)]
 pub struct Context {
@@ -68,8 +80,8 @@ pub struct Context {
     pub phase: PhaseName,
     /// What it shares with the others.
     pub run: Arc<RunContext>,
-    /// The phases it needs, all the way up, nearest first, each with what it made visible.
-    pub upstream: Arc<[(PhaseName, Value)]>,
+    /// What the phases it needs made visible, all the way up.
+    pub upstream: Arc<dyn Upstream>,
     /// Pulled when the phase must stop and clean up: the run is cancelled, or its time is over.
     pub cancel: CancellationToken,
     events: UnboundedSender<Event>,
@@ -81,7 +93,7 @@ impl Context {
     pub fn new(
         phase: PhaseName,
         run: Arc<RunContext>,
-        upstream: Arc<[(PhaseName, Value)]>,
+        upstream: Arc<dyn Upstream>,
         cancel: CancellationToken,
         events: UnboundedSender<Event>,
     ) -> Self {
@@ -132,7 +144,15 @@ impl Context {
     /// # Errors
     /// When none did.
     pub fn service(&self) -> Result<Arc<dyn Service>, PhaseError> {
-        self.run.services.of(self.upstream.iter().map(|(phase, _)| phase))
+        let mut found = None;
+        self.upstream.each(&mut |phase, _| {
+            found = self.run.services.started_by(phase);
+            found.is_some()
+        });
+        found.ok_or_else(|| {
+            PhaseError::new("there is no running service to measure")
+                .help("let it need a phase that `uses: service`")
+        })
     }
 
     /// Hands an event to the dispatcher, which outlives every phase; should it be gone, there is nobody to tell.

@@ -11,7 +11,7 @@ mod scratch;
 mod service;
 mod verification_load;
 
-pub use context::{Context, RunContext};
+pub use context::{Context, RunContext, Upstream};
 pub use contract::{
     AnyKind, AnyPhase, Applicability, BoxFuture, Claim, Dependencies, Kind, PhaseError, WithError,
 };

@@ -49,23 +49,12 @@ impl Services {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push((phase.clone(), service));
     }
 
-    /// The service started by the first of `phases` that started one.
-    ///
-    /// # Errors
-    /// When none of them did.
-    pub fn of<'a>(
-        &self,
-        phases: impl IntoIterator<Item = &'a PhaseName>,
-    ) -> Result<Arc<dyn Service>, PhaseError> {
+    /// The service that a phase started last, if it did.
+    #[must_use]
+    pub fn started_by(&self, phase: &PhaseName) -> Option<Arc<dyn Service>> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        phases
-            .into_iter()
-            .find_map(|phase| kept.iter().rfind(|(starter, _)| starter == phase))
-            .map(|(_, service)| Arc::clone(service))
-            .ok_or_else(|| {
-                PhaseError::new("there is no running service to measure")
-                    .help("let it need a phase that `uses: service`")
-            })
+        let (_, service) = kept.iter().rfind(|(starter, _)| starter == phase)?;
+        Some(Arc::clone(service))
     }
 
     /// Takes out the service that was started last.

@@ -61,11 +61,11 @@ pub enum Reference {
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
     /// Environment variables.
-    pub env: Map<String, Value>,
+    pub env: Arc<Map<String, Value>>,
     /// Facts of the host.
-    pub host: Value,
+    pub host: Arc<Value>,
     /// Variables of the pipeline.
-    pub vars: Map<String, Value>,
+    pub vars: Arc<Map<String, Value>>,
     /// Outputs of phases that have ended.
     pub phases: Map<String, Value>,
 }
@@ -73,9 +73,9 @@ pub struct Scope {
 impl Scope {
     fn context(&self) -> minijinja::Value {
         minijinja::context! {
-            env => minijinja::Value::from(Serde(&self.env)),
-            host => minijinja::Value::from(Serde(&self.host)),
-            vars => minijinja::Value::from(Serde(&self.vars)),
+            env => minijinja::Value::from(Serde(&*self.env)),
+            host => minijinja::Value::from(Serde(&*self.host)),
+            vars => minijinja::Value::from(Serde(&*self.vars)),
             phases => minijinja::Value::from(Serde(&self.phases)),
         }
     }
@@ -88,7 +88,7 @@ pub(super) fn sole_expression(text: &str) -> Option<&str> {
 }
 
 /// True when there is anything to evaluate in a text.
-fn is_dynamic(text: &str) -> bool {
+pub(super) fn is_dynamic(text: &str) -> bool {
     text.contains("{{") || text.contains("{%")
 }
 

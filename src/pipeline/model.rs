@@ -1,5 +1,6 @@
 //! The typed model of a pipeline.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::expression::is_dynamic;
 use super::tree::Node;
 use crate::diagnostic::{Place, Source};
 use crate::event::PhaseName;
@@ -193,6 +195,23 @@ pub enum Condition {
     Literal(bool),
     /// An expression, without its braces.
     Expression(Spot<String>),
+}
+
+impl PhaseSpec {
+    /// Every text of it that holds an expression, its condition included.
+    #[must_use]
+    pub fn expressions(&self) -> Vec<Cow<'_, str>> {
+        let mut texts = Vec::new();
+        self.with.each_text(&mut |text, _| {
+            if is_dynamic(text) {
+                texts.push(Cow::Borrowed(text));
+            }
+        });
+        if let Some(Condition::Expression(condition)) = &self.when {
+            texts.push(Cow::Owned(format!("{{{{ {} }}}}", condition.value)));
+        }
+        texts
+    }
 }
 
 /// A phase as it was read.

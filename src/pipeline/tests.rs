@@ -11,9 +11,9 @@ use crate::diagnostic::{Source, Style, render as draw};
 fn scope() -> Scope {
     let object = |value: Value| value.as_object().cloned().unwrap_or_else(Map::new);
     Scope {
-        env: object(json!({ "HOME": "/root" })),
-        host: json!({ "cpus": 4 }),
-        vars: object(json!({ "list": [1, 2], "name": "x", "off": false })),
+        env: object(json!({ "HOME": "/root" })).into(),
+        host: json!({ "cpus": 4 }).into(),
+        vars: object(json!({ "list": [1, 2], "name": "x", "off": false })).into(),
         phases: object(json!({ "pool": { "size": 7 } })),
     }
 }

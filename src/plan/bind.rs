@@ -31,7 +31,8 @@ pub struct Binding<'a> {
 /// Everything that is wrong.
 pub fn bind(pipeline: Pipeline, binding: Binding<'_>) -> Result<Plan, Diagnostics> {
     let mut found = Vec::new();
-    let mut scope = Scope { env: binding.env, host: binding.host, ..Scope::default() };
+    let mut scope =
+        Scope { env: Arc::new(binding.env), host: Arc::new(binding.host), ..Scope::default() };
     set_variables(&pipeline, binding.set, &mut scope, &mut found);
     let needs: Vec<Vec<usize>> =
         needs(&pipeline).into_iter().map(|of| of.into_keys().collect()).collect();
@@ -68,7 +69,7 @@ pub fn bind(pipeline: Pipeline, binding: Binding<'_>) -> Result<Plan, Diagnostic
             selected,
         })
         .collect();
-    Ok(Plan { pipeline, phases, scope, order })
+    Ok(Plan { pipeline, phases, scope, order, expected: Vec::new() })
 }
 
 /// Evaluates the variables, each after those it refers to.
@@ -80,7 +81,7 @@ fn set_variables(
 ) {
     for (name, value) in set {
         if pipeline.vars.iter().any(|(key, _)| key.value == name) {
-            scope.vars.insert(name, value);
+            Arc::make_mut(&mut scope.vars).insert(name, value);
         } else {
             let known = pipeline.vars.iter().map(|(key, _)| key.value.as_str());
             found.push(
@@ -121,11 +122,13 @@ fn set_variables(
         for at in ready {
             let (key, node) = &pipeline.vars[at];
             match render(node, scope, &pipeline.source) {
-                Ok(value) => drop(scope.vars.insert(key.value.clone(), value)),
+                Ok(value) => {
+                    Arc::make_mut(&mut scope.vars).insert(key.value.clone(), value);
+                }
                 Err(wrong) => {
                     found.extend(wrong);
                     // Its users are not to be blamed as well.
-                    scope.vars.insert(key.value.clone(), Value::Null);
+                    Arc::make_mut(&mut scope.vars).insert(key.value.clone(), Value::Null);
                 }
             }
         }

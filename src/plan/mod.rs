@@ -4,7 +4,10 @@
 //! kind, and no two phases claim one setting; or everything that is wrong, at once. Runs nothing.
 
 mod bind;
+mod critical;
 mod select;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::collections::VecDeque;
@@ -13,13 +16,14 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use bind::{Binding, bind};
+pub use critical::Critical;
 pub use select::Selection;
 pub use text::graph_text;
 
 use crate::diagnostic::Diagnostic;
 use crate::event::{PhaseName, PhaseSummary, PipelineSummary};
 use crate::phase::AnyKind;
-use crate::pipeline::{PhaseSpec, Pipeline, Scope, render};
+use crate::pipeline::{PhaseSpec, Pipeline, Reference, Scope, references, render};
 
 /// What will run.
 pub struct Plan {
@@ -31,6 +35,8 @@ pub struct Plan {
     pub scope: Scope,
     /// Positions of the phases, each after those it needs.
     pub order: Vec<usize>,
+    /// Seconds that each phase took in an earlier run, by position; empty when nothing is known.
+    pub expected: Vec<Option<f64>>,
 }
 
 /// A phase with its kind and its neighbours.
@@ -70,6 +76,28 @@ impl Plan {
             }
         }
         found
+    }
+
+    /// What the expressions of a phase can see: of the phases upstream those that it names. A phase without
+    /// expressions sees nothing, which costs nothing.
+    pub fn scope_of<'a>(
+        &self,
+        position: usize,
+        outputs: impl Fn(usize) -> Option<&'a Value>,
+    ) -> Scope {
+        let named = self.spec(position).expressions();
+        if named.is_empty() {
+            return Scope::default();
+        }
+        let mut scope = self.scope.clone();
+        for reference in named.iter().flat_map(|text| references(text).unwrap_or_default()) {
+            if let Reference::Phase { name } = reference
+                && let Some(seen) = self.pipeline.position(&name).and_then(&outputs)
+            {
+                scope.phases.insert(name, seen.clone());
+            }
+        }
+        scope
     }
 
     /// `with` of a phase, with every expression evaluated in `scope`.

@@ -48,68 +48,95 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
-/// The report of one phase.
+/// The report of one phase. What is empty is left out when it is written.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct PhaseReport {
     /// How it ended; none when the run was cut off before.
     pub status: Option<Outcome>,
     /// Why, unless it simply succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Its kind.
     pub uses: String,
     /// What must have ended first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<String>,
     /// True when it may end badly.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
     /// How often it was started.
     pub attempts: u32,
     /// From its first start to its end.
     pub seconds: f64,
     /// Seconds by stage, of the last attempt.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub stages: BTreeMap<Stage, f64>,
     /// Where its decision came from.
-    pub cache: Option<CacheReport>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Box<CacheReport>>,
     /// What it found.
+    #[serde(default, skip_serializing_if = "is_empty")]
     pub observation: Value,
     /// What it concluded.
+    #[serde(default, skip_serializing_if = "is_empty")]
     pub decision: Value,
     /// The decision in a few words, with what it gained where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided: Option<String>,
     /// What the phases that need it can see of it.
+    #[serde(default, skip_serializing_if = "is_empty")]
     pub outputs: Value,
     /// What it changed on the host, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<ChangeRecord>,
     /// What it measured, with all samples.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub measurements: Vec<Measurement>,
     /// The trials of its search.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trials: Vec<Trial>,
     /// What it looked at in the verify stage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
     /// What its gate measured of its changes; none where it has no gate, or changed nothing.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<Box<GateReport>>,
     /// What a person should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 
-/// Where a decision came from.
+/// True of a value that says nothing.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
+/// Where a decision came from. What is not known is left out when it is written.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CacheReport {
     /// True when it was remembered.
     pub hit: bool,
     /// Its key; none for a decision that costs nothing and is not remembered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// How old it is, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub age_seconds: Option<f64>,
     /// The run that measured it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured_by: Option<String>,
     /// Why it was measured now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub miss: Option<String>,
 }
 
-impl Report {
+impl Default for Report {
     /// A report of a run of which nothing is known yet.
-    fn empty() -> Self {
+    fn default() -> Self {
         Self {
             optimization_timestamp: 0,
             total_optimization_time: 0.0,
@@ -130,9 +157,11 @@ impl Report {
             notes: Vec::new(),
         }
     }
+}
 
+impl Report {
     /// Takes one more event.
-    fn take(&mut self, record: &Record) {
+    pub fn take(&mut self, record: &Record) {
         self.total_optimization_time = record.elapsed;
         match &record.event {
             Event::RunStarted { run, pipeline, phases, host, version } => {
@@ -142,6 +171,7 @@ impl Report {
                 self.pipeline = pipeline.clone();
                 self.host = host.clone();
                 self.version.clone_from(version);
+                self.phases.reserve_exact(phases.len());
                 for phase in phases {
                     let report = PhaseReport {
                         uses: phase.uses.clone(),
@@ -202,7 +232,7 @@ impl PhaseReport {
             Event::StageEnded { stage, seconds, .. } => drop(self.stages.insert(*stage, *seconds)),
             Event::Observed { observation, .. } => self.observation = observation.clone(),
             Event::Decided { source, decision, told, .. } => {
-                self.cache = Some(cache_report(source));
+                self.cache = Some(Box::new(cache_report(source)));
                 self.decision = decision.clone();
                 self.decided = Some(told.clone());
             }
@@ -215,17 +245,30 @@ impl PhaseReport {
             Event::PhaseRetried { attempt, reason, .. } => {
                 self.notes.push(format!("attempt {attempt} failed: {reason}"));
             }
-            Event::PhaseEnded { outcome, reason, seconds, outputs, .. } => {
+            Event::PhaseEnded { outcome, reason, seconds, stages, outputs, .. } => {
+                self.stages.extend(stages);
                 self.status = Some(*outcome);
                 self.reason.clone_from(reason);
                 self.seconds = *seconds;
                 self.outputs = outputs.clone();
+                self.give_back();
             }
             Event::StageStarted { .. }
             | Event::RunStarted { .. }
             | Event::Recovered(_)
             | Event::RunEnded { .. } => {}
         }
+    }
+}
+
+impl PhaseReport {
+    /// What has ended grows no more, and a long run has many phases.
+    fn give_back(&mut self) {
+        self.changes.shrink_to_fit();
+        self.measurements.shrink_to_fit();
+        self.trials.shrink_to_fit();
+        self.checks.shrink_to_fit();
+        self.notes.shrink_to_fit();
     }
 }
 
@@ -247,7 +290,7 @@ fn cache_report(source: &DecisionSource) -> CacheReport {
 /// The report of the run whose events these are.
 #[must_use]
 pub fn fold<'a>(records: impl IntoIterator<Item = &'a Record>) -> Report {
-    let mut report = Report::empty();
+    let mut report = Report::default();
     records.into_iter().for_each(|record| report.take(record));
     report
 }
@@ -346,5 +389,8 @@ mod tests {
         let report = fold(&records(&[started()]));
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+        let phase = &serde_json::to_value(&report).unwrap()["phases"]["a"];
+        let empty = json!({ "status": null, "uses": "command", "attempts": 0, "seconds": 0.0 });
+        assert_eq!(*phase, empty, "what is empty is left out");
     }
 }

@@ -213,19 +213,30 @@ fn a_kill_in_either_state_of_a_gate_then_rollback_restores_the_former_tree() {
 }
 
 #[test]
-fn a_gate_that_is_stopped_or_takes_too_long_leaves_the_former_state() {
-    for at in [2, 3] {
-        let house = house(1100, 10, "min_gain: 1%");
-        let before = trimmed(&house);
-        house.put("hook", &format!("[ $n != {at} ] || {{ kill -TERM $PPID; exec sleep 60; }}\n"));
-        house.trueup(&["run", "p.yaml"]).wanted(143);
-        assert_eq!(house.outcomes()["host"], "CANCELLED");
-        assert_eq!(trimmed(&house), before);
+fn a_gate_that_is_stopped_once_or_twice_leaves_the_former_state() {
+    let once = "kill -TERM $PPID";
+    for stop in [once.to_owned(), format!("{once}; sleep 0.2; {once}")] {
+        for at in [2, 3] {
+            let house = house(1100, 10, "min_gain: 1%");
+            let before = trimmed(&house);
+            house.put("hook", &format!("[ $n != {at} ] || {{ {stop}; exec sleep 60; }}\n"));
+            house.trueup(&["run", "p.yaml"]).wanted(143);
+            assert_eq!(house.outcomes()["host"], "CANCELLED");
+            assert_eq!(trimmed(&house), before);
+            assert!(journal_end(&house).contains("closed"));
+        }
+    }
+}
 
+#[test]
+fn a_gate_that_is_not_done_within_the_timeout_of_its_phase_leaves_the_former_state() {
+    for at in [2, 3] {
         let house = house_with(1100, 10, "min_gain: 1%", "    timeout: 2s\n");
+        let before = trimmed(&house);
         house.put("hook", &format!("[ $n != {at} ] || exec sleep 60\n"));
         house.trueup(&["run", "p.yaml"]).wanted(1);
         assert_eq!(house.outcomes()["host"], "TIMED_OUT");
+        assert_eq!(trimmed(&house), before);
         assert_eq!(results(&house).iter().filter(|result| *result == "reverted").count(), 3);
         assert!(words(&house).contains("changed nothing on the host"), "{}", words(&house));
     }

@@ -79,6 +79,24 @@ fn events_are_shown_as_json_lines_as_they_are_recorded() {
 }
 
 #[test]
+fn how_long_each_phase_took_is_kept_for_the_next_run() {
+    let house = House::with_phases(
+        "  a: { uses: command, with: { argv: [/bin/true] } }
+  b: { uses: command, when: false, with: { argv: [/bin/true] } }
+  c: { uses: command, with: { argv: [/bin/false] } }
+",
+    );
+    house.trueup(&["run", "p.yaml"]).wanted(1);
+    let known: Value = serde_json::from_str(&house.get("results/durations.json")).unwrap();
+    let phases = known["pipelines"]["p"]["phases"].as_object().unwrap();
+    assert_eq!(phases.keys().collect::<Vec<_>>(), ["a"], "only what ran and ended well");
+    assert_eq!(phases["a"]["last"], house.report()["phases"]["a"]["seconds"]);
+    house.put("results/durations.json", "damaged");
+    house.trueup(&["run", "p.yaml"]).wanted(1);
+    assert!(house.get("results/durations.json").contains(r#""a":{"last":"#));
+}
+
+#[test]
 fn a_record_cut_off_in_the_middle_of_a_line_can_still_be_shown() {
     let house = rich();
     let run = house.runs().remove(0);

@@ -166,7 +166,7 @@ mod tests {
             abandon: CancellationToken::new(),
             program_digest: OnceLock::new(),
         };
-        let upstream = Arc::from([(name("service"), serde_json::Value::Null)]);
+        let upstream = Arc::new(vec![(name("service"), serde_json::Value::Null)]);
         let (events, _) = tokio::sync::mpsc::unbounded_channel();
         Context::new(name("host"), Arc::new(run), upstream, CancellationToken::new(), events)
     }

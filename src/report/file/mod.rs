@@ -1,5 +1,9 @@
 //! Reports that are files.
 
+pub mod durations;
 mod json;
+mod kept;
 
-pub use json::{JsonReport, schema};
+pub use durations::last_durations;
+pub use json::{schema, write as write_json};
+pub use kept::RunFiles;

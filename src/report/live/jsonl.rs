@@ -15,7 +15,10 @@ impl<W: Write + Send> EventSink for JsonLines<W> {
 
     fn accept(&mut self, record: &Record) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let line = serde_json::to_string(record)?;
-        writeln!(self.0, "{line}")?;
+        Ok(writeln!(self.0, "{line}")?)
+    }
+
+    fn flush(&mut self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         Ok(self.0.flush()?)
     }
 }

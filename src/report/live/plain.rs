@@ -17,8 +17,11 @@ impl<W: Write + Send> EventSink for PlainLines<W> {
     fn accept(&mut self, record: &Record) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         if let Some((who, text)) = line(&record.event) {
             writeln!(self.0, "{:8.2}s  {who:<18} {text}", record.elapsed)?;
-            self.0.flush()?;
         }
         Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.0.flush()?)
     }
 }

@@ -152,7 +152,7 @@ pub(super) fn read(path: &Path, vars: &Map<String, Value>) -> Result<Suite, Diag
         .map_err(|error| Diagnostic::from_error("suite::file", &error))?;
     let source = Source::new(path, text);
     let root = parse_yaml(&source).map_err(|error| *error)?;
-    let scope = Scope { vars: vars.clone(), ..Scope::default() };
+    let scope = Scope { vars: vars.clone().into(), ..Scope::default() };
     let value = render(&root, &scope, &source).map_err(Diagnostics)?;
     serde_path_to_error::deserialize(&value).map_err(|error| {
         let steps: Vec<String> =

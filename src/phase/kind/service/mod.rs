@@ -75,7 +75,7 @@ pub struct With {
     /// Niceness, from -20 to 19.
     #[serde(default)]
     #[schemars(range(min = -20, max = 19))]
-    nice: i32,
+    nice: Option<i32>,
     /// How often a cold and a warm start are each measured.
     #[serde(default = "startup_samples")]
     #[schemars(range(min = 1, max = 20))]
@@ -157,7 +157,7 @@ impl Kind for ServiceStartup {
             let told = format!("`{cpus}` is not a list of CPUs");
             wrong.push(WithError::at("cpus", told).help("write it like `0,2-3`"));
         }
-        if !(-20..=19).contains(&with.nice) {
+        if with.nice.is_some_and(|nice| !(-20..=19).contains(&nice)) {
             wrong.push(WithError::at("nice", "niceness goes from -20 to 19"));
         }
         wrong
@@ -230,7 +230,11 @@ impl Kind for ServiceStartup {
         _: &Decision,
         cx: &Context,
     ) -> Result<Vec<Check>, PhaseError> {
-        let service = cx.run.services.of([&cx.phase])?;
+        let service = cx
+            .run
+            .services
+            .started_by(&cx.phase)
+            .ok_or_else(|| PhaseError::new("its service is gone"))?;
         let ready = service.ready();
         let seen = attributes(&Sysroot::live(), ready.pid).map_err(|error| {
             PhaseError::because("could not read back what the service's process has", error)
@@ -268,7 +272,7 @@ fn look(with: &With, cx: &Context) -> Observation {
         program: cx.run.program.display().to_string(),
         wanted: WantedAttributes {
             cpus: with.cpus.as_deref().and_then(cpu_list::parse).or(allowed),
-            nice: Some(with.nice),
+            nice: with.nice,
             open_files: hard.map(|hard| hard.min(OPEN_FILES)),
         },
         parameters: parameters.map(|(name, value)| (name.to_owned(), value)).into(),

@@ -169,12 +169,16 @@ impl Kind for Tune {
             Fact::Kernel,
         ]);
         parts.insert("program".to_owned(), cx.run.program_digest()?.into());
-        let service = cx.upstream.iter().find_map(|(_, outputs)| outputs.get("parameters"));
+        let mut service = None;
+        cx.upstream.each(&mut |_, outputs| {
+            service = outputs.get("parameters").cloned();
+            service.is_some()
+        });
         let service = service.ok_or_else(|| {
             PhaseError::new("there is no service to tune")
                 .help("let it need a phase that `uses: service`")
         })?;
-        parts.insert("service".to_owned(), service.clone());
+        parts.insert("service".to_owned(), service);
         Ok(parts)
     }
 
