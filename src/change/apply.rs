@@ -222,6 +222,11 @@ impl Applier {
         self.session().entries.clone()
     }
 
+    /// What a target has now.
+    pub(super) fn observe(&self, target: &Target) -> Observed {
+        self.0.host.observe(target.path())
+    }
+
     fn session(&self) -> MutexGuard<'_, Session> {
         self.0.session.lock().unwrap_or_else(PoisonError::into_inner)
     }

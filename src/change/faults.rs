@@ -123,18 +123,17 @@ fn possible(journal: &journal::Journal, file: usize) -> Vec<String> {
             }
             State::Kept { read_back } => values = vec![read_back.clone()],
             // The latest is taken back first: what is known of those before it holds.
-            State::Reverted { .. } => break,
-            State::Failed { .. } | State::Left { .. } | State::Moot => {}
+            State::Reverted { .. } | State::Failed { .. } | State::Left { .. } | State::Moot => {}
         }
     }
     values
 }
 
 /// Kills the run at every cut of its journal, in every state that the host can then be in, and rolls back.
-fn kill_everywhere(run: &Run) {
+fn kill_everywhere(make: impl Fn(&Host)) {
     // The same tree throughout: a journal is of one root.
     let host = Host::new();
-    run.make(&host);
+    make(&host);
     let Ok(whole) = disk::read_text(&host.journal(), 1 << 20) else {
         assert_eq!(host.values(), former(), "nothing was journaled, so nothing may be changed");
         return;
@@ -174,7 +173,7 @@ fn kill_everywhere(run: &Run) {
 #[test]
 fn a_kill_at_any_record_then_rollback_restores_the_tree() {
     let to = |file: usize, value: &str| (file, value.to_owned());
-    kill_everywhere(&Run {
+    let run = Run {
         groups: vec![
             vec![to(0, "10"), to(1, "performance")],
             vec![to(2, "never")],
@@ -182,8 +181,27 @@ fn a_kill_at_any_record_then_rollback_restores_the_tree() {
         ],
         reverted: vec![1],
         ends: true,
-    });
-    kill_everywhere(&Run { groups: vec![vec![to(0, "10")]], reverted: vec![0], ends: false });
+    };
+    kill_everywhere(|host| run.make(host));
+    let run = Run { groups: vec![vec![to(0, "10")]], reverted: vec![0], ends: false };
+    kill_everywhere(|host| run.make(host));
+}
+
+#[test]
+fn a_kill_at_any_record_of_a_phase_led_back_and_forth_then_rollback_restores_the_tree() {
+    for ends_at in [Side::Former, Side::New] {
+        kill_everywhere(|host| {
+            let applier = host.applier("r1");
+            let _ = applier.apply(&[
+                change(0, "60", "10"),
+                Change { phase: "p0".to_owned(), ..change(1, "powersave", "performance") },
+            ]);
+            let toggle = Toggle::of(&applier, "p0").unwrap();
+            let toggle = toggle.to(Side::Former).unwrap().to(Side::New).unwrap();
+            let _ = toggle.to(Side::Former).unwrap().to(ends_at).unwrap();
+            applier.keep().unwrap();
+        });
+    }
 }
 
 proptest! {
@@ -197,7 +215,8 @@ proptest! {
         reverted in prop::collection::vec(0_usize..3, 0..3),
         ends: bool,
     ) {
-        kill_everywhere(&Run { groups, reverted, ends });
+        let run = Run { groups, reverted, ends };
+        kill_everywhere(|host| run.make(host));
     }
 }
 

@@ -13,6 +13,7 @@ pub mod rollback;
 pub mod script;
 mod setting_file;
 mod take_back;
+pub mod toggle;
 
 pub use apply::{Applied, Applier, ApplyResult, KeepError, Reverted};
 pub use drift::{Standing, StandingChange, still_in_place};
@@ -23,6 +24,7 @@ pub use rollback::{
 };
 pub use script::script;
 pub use take_back::TakenBack;
+pub use toggle::{Disturbed, Side, Toggle};
 
 #[cfg(test)]
 mod faults;

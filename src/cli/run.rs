@@ -253,6 +253,9 @@ fn show_preview(
                     change.to
                 )?;
             }
+            if let Some(gate) = &one.gate {
+                writeln!(out, "{:width$}    kept only if {gate}", "")?;
+            }
         }
     }
     let noun = if changes_to_make == 1 { "change" } else { "changes" };

@@ -3,7 +3,8 @@
 //! [`run`] is the whole of it: lock, recover what an earlier run left half done, execute, stop services,
 //! close the journal. Inside, the dispatcher orders everything and is synchronous: an input goes in,
 //! events and actions come out, so it is tested without a runtime. The executor owns the tasks, and a unit
-//! takes one phase through its four stages. The engine knows no kind of phase and no reader of events.
+//! takes one phase through its four stages, at whose end `acceptance` is its gate. The engine knows no kind of
+//! phase and no reader of events.
 //!
 //! ```text
 //!                 begin, ended, signal, stop          start(phase), done
@@ -13,6 +14,7 @@
 //!      +--------- measurements, trials, stages, outcome <----------------------------+
 //! ```
 
+mod acceptance;
 mod dispatcher;
 mod executor;
 mod outputs;

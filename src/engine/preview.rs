@@ -24,6 +24,8 @@ pub struct Preview {
     pub uses: String,
     /// What would happen.
     pub what: Foreseen,
+    /// What it takes to keep its changes, in words; none without a gate.
+    pub gate: Option<String>,
 }
 
 /// What would happen to a phase.
@@ -70,7 +72,8 @@ pub async fn preview(plan: &Plan, memory: &Memory, run: &Arc<RunContext>) -> Vec
             outputs.insert(*position, visible);
         }
         let uses = plan.spec(*position).uses.value.clone();
-        previews.push(Preview { phase: plan.name(*position).clone(), uses, what });
+        let gate = plan.spec(*position).gate.as_ref().map(|gate| gate.value.told());
+        previews.push(Preview { phase: plan.name(*position).clone(), uses, what, gate });
     }
     previews
 }

@@ -1,4 +1,4 @@
-//! The four stages of one attempt: observe, decide or recall, apply through the journal, verify.
+//! The four stages of one attempt: observe, decide or recall, apply through the journal, verify; then the gate.
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::acceptance::accept;
 use super::resume::Earlier;
 use crate::cache::{CacheDirectory, Lookup, Manifest, MissReason, Origin};
 use crate::change::{Applied, Applier, ApplyResult, Change, Reverted, TakenBack};
@@ -131,7 +132,8 @@ pub(super) async fn run(
     outputs.extend(more);
     let partial = checks.iter().any(|check| check.is_bad() && check.optional);
     let (outcome, reason) = judge(&checks)?;
-    Ok(Done { outcome, reason, outputs: Value::Object(outputs), told, partial })
+    let done = Done { outcome, reason, outputs: Value::Object(outputs), told, partial };
+    accept(plan.spec(position), phase.as_mut(), shared, cx, done).await
 }
 
 /// Digest of all that a phase is told.
@@ -289,7 +291,7 @@ async fn apply(
     phase.apply(cx).await
 }
 
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, PhaseError> {
     tokio::task::spawn_blocking(work)
@@ -297,7 +299,7 @@ async fn blocking<T: Send + 'static>(
         .map_err(|error| PhaseError::because("could not finish work on the host", error))
 }
 
-fn record(change: &Change, result: ChangeResult) -> ChangeRecord {
+pub(super) fn record(change: &Change, result: ChangeResult) -> ChangeRecord {
     ChangeRecord {
         target: change.target.path().to_owned(),
         from: change.from.clone(),
@@ -348,7 +350,7 @@ fn taken_back(result: &TakenBack) -> ChangeResult {
 }
 
 /// The outcome that the checks of the verify stage amount to.
-fn judge(checks: &[Check]) -> Result<(Outcome, Option<String>), String> {
+pub(super) fn judge(checks: &[Check]) -> Result<(Outcome, Option<String>), String> {
     let bad: Vec<String> = checks
         .iter()
         .filter(|check| check.is_bad() && !check.optional)

@@ -5,6 +5,7 @@
 //! outcome. This module does not know who makes events or who reads them.
 
 mod check;
+mod gate;
 mod id;
 mod log;
 mod outcome;
@@ -12,6 +13,7 @@ mod record;
 mod sink;
 
 pub use check::{Check, CheckState};
+pub use gate::{GateEnd, GateReport};
 pub use id::{NameError, PhaseName, RunId};
 pub use log::{EventLog, LogError, read_log};
 pub use outcome::{Outcome, OverallStatus, Stage};

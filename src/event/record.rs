@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Check, Outcome, OverallStatus, PhaseName, RunId, Stage};
+use super::{Check, GateReport, Outcome, OverallStatus, PhaseName, RunId, Stage};
 use crate::measure::model::Measurement;
 use crate::tuner::trial::Trial;
 
@@ -124,6 +124,13 @@ pub enum Event {
         phase: PhaseName,
         /// What was seen and what was wanted.
         check: Check,
+    },
+    /// What a phase has changed on the host was measured against the former state, now or by an earlier run.
+    Gated {
+        /// Which phase.
+        phase: PhaseName,
+        /// The pairs, and what they show.
+        gate: Box<GateReport>,
     },
     /// Something a person should know.
     Noted {

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::unit::Percent;
 
+pub use super::model::{Comparison, Verdict};
 use super::statistic::{mean, normal_below, normal_quantile, quantile, student_quantile, variance};
 
 /// Below this many pairs there is no verdict: the bootstrap has too few distinct resamples.
@@ -102,38 +103,6 @@ pub struct Acceptance {
     pub confidence: Percent,
     /// The seed of the bootstrap.
     pub seed: u64,
-}
-
-/// The answer to: is B better than A?
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// It is, by more than the least gain and than noise.
-    Helps,
-    /// It is worse, by more than noise.
-    Harms,
-    /// These pairs do not tell.
-    Inconclusive,
-}
-
-/// A verdict with what it rests on.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
-    /// B over A, as the geometric mean of the pairs: 1.05 is 5% more.
-    pub ratio: f64,
-    /// Lower bound of the interval of `ratio`.
-    pub low: f64,
-    /// Upper bound of the interval of `ratio`.
-    pub high: f64,
-    /// The gain that noise alone would show, as a share: 0.01 is 1%.
-    pub noise_floor: f64,
-    /// The verdict.
-    pub verdict: Verdict,
-    /// Usable pairs behind it.
-    pub pairs: usize,
-    /// Pairs that a verdict of `helps` would take if the effect and the noise stay as they were seen;
-    /// nothing where no number of pairs would do, because the effect is below what is asked for.
-    pub pairs_needed: Option<usize>,
 }
 
 /// Judges the pairs. `aa` holds log-ratios of the former state with itself; with fewer than two of them

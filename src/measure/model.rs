@@ -1,13 +1,15 @@
-//! A measurement as plain data: a value with its unit and the samples behind it.
+//! Measurements and comparisons as plain data: a value with its unit and the samples behind it; a verdict with what
+//! it rests on.
 //!
-//! Every decision carries measurements, so this form is kept in reports and in the store. Does not know
-//! how a value was obtained.
+//! Every decision carries them, so this form is kept in reports and in the store. Does not know how a value was
+//! obtained.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::statistic;
+use crate::unit::Percent;
 
 /// One measured quantity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +51,46 @@ impl Measurement {
     pub fn with_detail(mut self, key: impl Into<String>, value: impl Into<Value>) -> Self {
         self.detail.insert(key.into(), value.into());
         self
+    }
+}
+
+/// The answer to: is B, the candidate, better than A, the former state?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It is, by more than the least gain and than noise.
+    Helps,
+    /// It is worse, by more than noise.
+    Harms,
+    /// These pairs do not tell.
+    Inconclusive,
+}
+
+/// A verdict of [`compare`](super::compare) with what it rests on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Comparison {
+    /// B over A, as the geometric mean of the pairs: 1.05 is 5% more.
+    pub ratio: f64,
+    /// Lower bound of the interval of `ratio`.
+    pub low: f64,
+    /// Upper bound of the interval of `ratio`.
+    pub high: f64,
+    /// The gain that noise alone would show, as a share: 0.01 is 1%.
+    pub noise_floor: f64,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Usable pairs behind it.
+    pub pairs: usize,
+    /// Pairs that a verdict of `helps` would take if the effect and the noise stay as they were seen;
+    /// nothing where no number of pairs would do, because the effect is below what is asked for.
+    pub pairs_needed: Option<usize>,
+}
+
+impl Comparison {
+    /// True when the gain is surely below `min_gain`, by more than noise: more pairs would not find it.
+    #[must_use]
+    pub fn is_surely_below(&self, min_gain: Percent) -> bool {
+        self.high + self.noise_floor < 1.0 + min_gain.0 / 100.0
     }
 }
 

@@ -1,6 +1,7 @@
 //! The typed model of a pipeline.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -139,6 +140,16 @@ pub struct Gate {
     pub budget: Duration,
 }
 
+impl Gate {
+    /// What it takes to keep the changes, in words: `service_throughput gains more than 1% (95% sure, within 1m)`.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let Self { objective, min_gain, confidence, budget } = self;
+        let budget = humantime::format_duration(*budget);
+        format!("{objective} gains more than {min_gain} ({confidence} sure, within {budget})")
+    }
+}
+
 /// What a gate measures.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GateObjective {
@@ -153,6 +164,28 @@ pub enum GateObjective {
         /// True when less is better.
         minimize: bool,
     },
+}
+
+impl GateObjective {
+    /// True when less of it is better.
+    #[must_use]
+    pub fn minimize(&self) -> bool {
+        match self {
+            Self::ServiceThroughput => false,
+            Self::P99 => true,
+            Self::Command { minimize, .. } => *minimize,
+        }
+    }
+}
+
+impl fmt::Display for GateObjective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ServiceThroughput => f.write_str("service_throughput"),
+            Self::P99 => f.write_str("p99"),
+            Self::Command { argv, .. } => write!(f, "`{}`", argv.join(" ")),
+        }
+    }
 }
 
 /// A condition, as written.

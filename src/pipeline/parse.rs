@@ -7,19 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::check;
-use super::model::{Condition, Defaults, PhaseSpec, Pipeline, Retry, Spot};
+use super::model::{Condition, Defaults, Gate, GateObjective, PhaseSpec, Pipeline, Retry, Spot};
 use super::tree::{Node, Tree, parse_yaml};
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Source, did_you_mean};
 use crate::disk;
 use crate::event::PhaseName;
-use crate::unit::Span;
+use crate::unit::{Percent, Span};
 
 /// Largest pipeline file.
 const LIMIT: u64 = 16 << 20;
 
 const PIPELINE_KEYS: [&str; 6] = ["version", "name", "description", "vars", "defaults", "phases"];
-const PHASE_KEYS: [&str; 8] =
-    ["uses", "needs", "with", "when", "timeout", "retry", "optional", "exclusive"];
+const PHASE_KEYS: [&str; 9] =
+    ["uses", "needs", "with", "when", "timeout", "retry", "optional", "exclusive", "gate"];
+const GATE_KEYS: [&str; 4] = ["objective", "min_gain", "confidence", "budget"];
+const COMMAND_KEYS: [&str; 2] = ["command", "goal"];
 const DEFAULTS_KEYS: [&str; 2] = ["timeout", "retry"];
 const RETRY_KEYS: [&str; 2] = ["attempts", "backoff"];
 
@@ -340,10 +342,62 @@ impl Reader {
             optional,
             always: false,
             cache: defaults.cache.clone(),
-            gate: None,
+            gate: get(entries, "gate").and_then(|node| self.gate(node)),
             matrix: Vec::new(),
             exclusive,
         })
+    }
+
+    fn gate(&mut self, node: &Node) -> Option<Spot<Gate>> {
+        let entries = self.map(node, "`gate`", Some(&GATE_KEYS))?;
+        let Some(objective) = get(entries, "objective") else {
+            self.wrong(
+                &node.span,
+                "a gate must say what is measured",
+                "write `objective: service_throughput`",
+            );
+            return None;
+        };
+        let mut percent = |key: &str, default: f64| match get(entries, key) {
+            Some(node) => self.parsed(node, key, "5%"),
+            None => Some(Percent(default)),
+        };
+        let (min_gain, confidence) = (percent("min_gain", 1.0)?, percent("confidence", 95.0)?);
+        let budget = match get(entries, "budget") {
+            Some(node) => self.parsed::<Span>(node, "a budget", "60s")?.0,
+            None => Duration::from_mins(1),
+        };
+        let objective = self.objective(objective)?;
+        let value = Gate { objective, min_gain, confidence, budget };
+        Some(Spot { value, span: node.span.clone() })
+    }
+
+    fn objective(&mut self, node: &Node) -> Option<GateObjective> {
+        match &node.tree {
+            Tree::Text(text) if text == "service_throughput" => {
+                Some(GateObjective::ServiceThroughput)
+            }
+            Tree::Text(text) if text == "p99" => Some(GateObjective::P99),
+            Tree::Map(_) => {
+                let entries = self.map(node, "`objective`", Some(&COMMAND_KEYS))?;
+                let argv = get(entries, "command").map_or_else(Vec::new, |node| {
+                    self.list(node, "`command`", |reader, item| {
+                        Some(reader.text(item, "an argument")?.value)
+                    })
+                });
+                let goal = get(entries, "goal").and_then(|node| self.text(node, "the goal"));
+                let minimize = goal.is_some_and(|goal| goal.value == "minimize");
+                Some(GateObjective::Command { argv, minimize })
+            }
+            _ => {
+                self.wrong(
+                    &node.span,
+                    "a gate does not know this objective",
+                    "write `service_throughput`, `p99` or `{ command: [./measure], goal: maximize }`",
+                );
+                None
+            }
+        }
     }
 
     fn condition(&mut self, node: &Node) -> Option<Condition> {

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::event::{
-    ChangeRecord, Check, DecisionSource, Event, Outcome, OverallStatus, PhaseName, PipelineSummary,
-    Record, RecoveredRun, RunId, Stage,
+    ChangeRecord, Check, DecisionSource, Event, GateReport, Outcome, OverallStatus, PhaseName,
+    PipelineSummary, Record, RecoveredRun, RunId, Stage,
 };
 use crate::measure::model::Measurement;
 use crate::tuner::trial::Trial;
@@ -98,6 +98,9 @@ pub struct PhaseReport {
     /// What it looked at in the verify stage.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
+    /// What its gate measured of its changes; none where it has no gate, or changed nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Box<GateReport>>,
     /// What a person should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -211,6 +214,7 @@ fn phase_of(event: &Event) -> Option<&PhaseName> {
         | Event::Measured { phase, .. }
         | Event::TrialEnded { phase, .. }
         | Event::Checked { phase, .. }
+        | Event::Gated { phase, .. }
         | Event::PhaseRetried { phase, .. }
         | Event::PhaseEnded { phase, .. } => Some(phase),
     }
@@ -223,6 +227,7 @@ impl PhaseReport {
                 self.attempts = *attempt;
                 self.stages.clear();
                 self.checks.clear();
+                self.gate = None;
             }
             Event::StageEnded { stage, seconds, .. } => drop(self.stages.insert(*stage, *seconds)),
             Event::Observed { observation, .. } => self.observation = observation.clone(),
@@ -235,6 +240,7 @@ impl PhaseReport {
             Event::Measured { measurement, .. } => self.measurements.push(measurement.clone()),
             Event::TrialEnded { trial, .. } => self.trials.push(trial.clone()),
             Event::Checked { check, .. } => self.checks.push(check.clone()),
+            Event::Gated { gate, .. } => self.gate = Some(gate.clone()),
             Event::Noted { text, .. } => self.notes.push(text.clone()),
             Event::PhaseRetried { attempt, reason, .. } => {
                 self.notes.push(format!("attempt {attempt} failed: {reason}"));

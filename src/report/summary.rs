@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::text::wrap;
 use super::{PhaseReport, Report};
-use crate::event::ChangeResult;
+use crate::event::{ChangeResult, DecisionSource, Outcome};
 
 /// The summary of a run as text of at most `width` columns where words allow it.
 #[must_use]
@@ -61,10 +61,16 @@ fn kept(report: &Report) -> usize {
     if report.signal.is_some() { 0 } else { made.saturating_sub(taken_back) }
 }
 
-/// What is said of a phase: its decision, then its reason.
+/// What is said of a phase: its decision with what its gate found, then its reason.
 fn told(phase: &PhaseReport) -> Vec<String> {
     let cached = phase.cache.as_ref().is_some_and(|cache| cache.hit);
     let from = if cached { " (from the cache)" } else { "" };
-    let decided = phase.decided.as_ref().map(|decided| format!("{decided}{from}"));
+    let gained = phase.gate.as_ref().filter(|_| phase.status == Some(Outcome::Success));
+    let gained = gained.map_or_else(String::new, |gate| {
+        let remembered = matches!(gate.source, DecisionSource::Cache { .. });
+        let from = if remembered { " (from the cache)" } else { "" };
+        format!(": {}, kept{from}", gate.gain())
+    });
+    let decided = phase.decided.as_ref().map(|decided| format!("{decided}{from}{gained}"));
     decided.into_iter().chain(phase.reason.clone()).collect()
 }

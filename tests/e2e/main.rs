@@ -10,6 +10,7 @@
 mod cache;
 mod crash;
 mod engine;
+mod gate;
 mod governor;
 mod house;
 mod plan;

@@ -49,6 +49,15 @@ pub(super) fn line(event: &Event) -> Option<(String, String)> {
                 },
             )
         }
+        Event::Gated { phase, gate } => {
+            let from = match &gate.source {
+                DecisionSource::Cache { age_seconds, .. } => {
+                    format!(" (from the cache, {} old)", age(*age_seconds))
+                }
+                DecisionSource::Run { .. } => format!(" ({:.1} s)", gate.seconds),
+            };
+            of(phase, format!("gate: {}{from}", gate.told()))
+        }
         Event::Noted { phase, text } => {
             Some((phase.as_ref().map_or("trueup".to_owned(), ToString::to_string), text.clone()))
         }
