@@ -5,14 +5,17 @@
 
 mod args;
 mod cache;
+mod completions;
 mod exit;
 mod host;
 mod load;
+mod man;
 mod pipelines;
 mod powd;
 mod report;
 mod rollback;
 mod run;
+mod schema;
 mod terminal;
 mod wire;
 
@@ -31,7 +34,10 @@ pub fn main() -> std::process::ExitCode {
 }
 
 fn dispatch(arguments: args::Arguments) -> Result<ExitCode, exit::Failure> {
-    use args::Subcommand::{Cache, Check, Graph, Host, Load, Plan, Powd, Report, Rollback, Run};
+    use args::Subcommand::{
+        Cache, Check, Completions, Graph, Host, Load, Man, Plan, Powd, Report, Rollback, Run,
+        Schema,
+    };
     terminal::start_log(arguments.verbose)?;
     match arguments.command {
         Run(options) => run::run(&options),
@@ -44,5 +50,8 @@ fn dispatch(arguments: args::Arguments) -> Result<ExitCode, exit::Failure> {
         Rollback(options) => rollback::rollback(&options),
         Powd(options) => powd::powd(&options),
         Load(options) => load::load(&options),
+        Schema(options) => schema::schema(&options),
+        Completions(options) => completions::completions(&options),
+        Man(options) => man::man(&options),
     }
 }

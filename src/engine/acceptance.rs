@@ -184,7 +184,7 @@ fn recall(
                     path: key.clone(),
                     flaw: error.to_string(),
                 })?;
-            let age_seconds = age.as_secs_f64();
+            let age_seconds = Some(age.as_secs_f64());
             report.source = DecisionSource::Cache { key, age_seconds, measured_by: entry.run };
             Ok(report)
         }

@@ -203,7 +203,8 @@ mod tests {
     fn a_remembered_verdict_names_the_run_that_measured_it() {
         let mut known = report((0.93, 0.948, 0.969), Verdict::Harms, None);
         let measured_by = "20261123T221530Z-7c41f2b9".to_owned();
-        known.source = DecisionSource::Cache { key: "k".to_owned(), age_seconds: 7.0, measured_by };
+        known.source =
+            DecisionSource::Cache { key: "k".to_owned(), age_seconds: Some(7.0), measured_by };
         let told = known.reason();
         assert!(told.ends_with("measured by run 20261123T221530Z-7c41f2b9)"), "{told}");
     }

@@ -5,6 +5,7 @@
 
 mod bind;
 mod critical;
+mod schema;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use serde_json::Value;
 
 pub use bind::{Binding, bind};
 pub use critical::Critical;
+pub use schema::schema;
 pub use select::Selection;
 pub use text::graph_text;
 

@@ -9,6 +9,7 @@
 
 mod cache;
 mod crash;
+mod documents;
 mod engine;
 mod gate;
 mod governor;
@@ -18,6 +19,7 @@ mod postgres;
 mod powd;
 mod record;
 mod resume;
+mod shell;
 mod signals;
 mod texts;
 mod whole;

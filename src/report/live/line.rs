@@ -52,7 +52,7 @@ pub(super) fn line(event: &Event) -> Option<(String, String)> {
         Event::Gated { phase, gate } => {
             let from = match &gate.source {
                 DecisionSource::Cache { age_seconds, .. } => {
-                    format!(" (from the cache, {} old)", age(*age_seconds))
+                    format!(" (from the cache, {} old)", age(age_seconds.unwrap_or(0.0)))
                 }
                 DecisionSource::Run { .. } => format!(" ({:.1} s)", gate.seconds),
             };
