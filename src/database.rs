@@ -162,7 +162,8 @@ impl JsonSchema for DatabaseUrl {
 }
 
 /// The URL without its password, in the authority or as a parameter.
-fn redact(text: &str) -> String {
+#[must_use]
+pub fn redact(text: &str) -> String {
     let mut shown = text.to_owned();
     if let Some((scheme, rest)) = text.split_once("://") {
         let end = rest.find(['/', '?']).unwrap_or(rest.len());

@@ -22,7 +22,8 @@ Exit codes:
   2    wrong usage, or a pipeline that is not valid; nothing was tried
   3    PARTIAL_SUCCESS: only what is marked optional ended badly
   4    another run holds the lock
-  5    there are changes to make (plan --detailed-exitcode)
+  5    there are changes to make (plan --detailed-exitcode), or a plan no longer
+       holds (run --plan)
   130  cancelled by SIGINT, after taking back what was half done
   143  cancelled by SIGTERM, after taking back what was half done
 
@@ -69,7 +70,7 @@ pub(super) enum Subcommand {
     /// Check a pipeline, and tell everything that is wrong with it.
     Check(CheckArgs),
     /// Show the phases of a pipeline and what each needs.
-    Graph(PipelineArgs),
+    Graph(GraphArgs),
     /// Show the facts of this host, each with the file it was read from.
     Host(HostArgs),
     /// List or forget remembered decisions.
@@ -101,6 +102,10 @@ pub(super) struct PipelineArgs {
     /// Only these phases, and all that they need. May be given more than once.
     #[arg(long, value_name = "PHASE", value_delimiter = ',')]
     pub(super) only: Vec<String>,
+
+    /// These phases, all that depend on them, and all that those need. May be given more than once.
+    #[arg(long, value_name = "PHASE", value_delimiter = ',', conflicts_with = "only")]
+    pub(super) from: Vec<String>,
 
     /// Not these phases. May be given more than once.
     #[arg(long, value_name = "PHASE", value_delimiter = ',')]
@@ -162,6 +167,14 @@ pub(super) struct RunArgs {
     #[arg(long)]
     pub(super) dry_run: bool,
 
+    /// Run exactly what this plan of `trueup plan -o` says, or nothing when it no longer holds.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["pipeline", "only", "from", "skip", "set", "refresh", "no_cache", "dry_run", "resume"]
+    )]
+    pub(super) plan: Option<PathBuf>,
+
     /// Most phases at a time.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) jobs: u16,
@@ -194,9 +207,21 @@ pub(super) struct PlanArgs {
     #[command(flatten)]
     pub(super) state: StateArgs,
 
-    /// End with exit code 5 when there are changes to make.
+    /// End with exit code 5 when changes of the host are to be made, and with 0 when there are none.
     #[arg(long)]
     pub(super) detailed_exitcode: bool,
+
+    /// Write the plan to a file as well, for `trueup run --plan FILE`.
+    #[arg(short, long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+
+    /// As JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// Print the JSON Schema of plans instead.
+    #[arg(long)]
+    pub(super) schema: bool,
 }
 
 #[derive(Debug, Args)]
@@ -207,6 +232,32 @@ pub(super) struct CheckArgs {
     /// List the kinds of phases instead.
     #[arg(long)]
     pub(super) kinds: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GraphArgs {
+    #[command(flatten)]
+    pub(super) pipeline: PipelineArgs,
+
+    #[command(flatten)]
+    pub(super) state: StateArgs,
+
+    /// How to show it.
+    #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
+    pub(super) format: GraphFormat,
+}
+
+/// A form of the graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum GraphFormat {
+    /// Lines for a terminal.
+    Text,
+    /// For Graphviz.
+    Dot,
+    /// For Mermaid, which many web pages draw.
+    Mermaid,
+    /// A picture that needs nothing else.
+    Svg,
 }
 
 #[derive(Debug, Args)]

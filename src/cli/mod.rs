@@ -11,6 +11,7 @@ mod host;
 mod load;
 mod man;
 mod pipelines;
+mod plan;
 mod powd;
 mod report;
 mod rollback;
@@ -41,7 +42,7 @@ fn dispatch(arguments: args::Arguments) -> Result<ExitCode, exit::Failure> {
     terminal::start_log(arguments.verbose)?;
     match arguments.command {
         Run(options) => run::run(&options),
-        Plan(options) => run::plan(&options),
+        Plan(options) => plan::plan(&options),
         Check(options) => pipelines::check(&options),
         Graph(options) => pipelines::graph(&options),
         Host(options) => host::host(&options),

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::args::{CheckArgs, PipelineArgs};
+use super::args::{CheckArgs, GraphArgs};
 use super::exit::{ExitCode, Failure};
 use super::{terminal, wire};
 use crate::phase;
@@ -28,8 +28,8 @@ pub(super) fn check(options: &CheckArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Success)
 }
 
-pub(super) fn graph(options: &PipelineArgs) -> Result<ExitCode, Failure> {
-    let (plan, _) = wire::plan(options)?;
+pub(super) fn graph(options: &GraphArgs) -> Result<ExitCode, Failure> {
+    let (plan, _) = wire::plan(&options.pipeline)?;
     std::io::stdout().lock().write_all(graph_text(&plan).as_bytes())?;
     Ok(ExitCode::Success)
 }

@@ -1,26 +1,23 @@
-//! `trueup run` and `trueup plan`.
+//! `trueup run`.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::args::{PlanArgs, ProgressMode, RunArgs, StateArgs};
+use super::args::{ProgressMode, RunArgs, StateArgs};
 use super::exit::{self, ExitCode, Failure};
-use super::{terminal, wire};
+use super::{plan, terminal, wire};
 use crate::cache::CacheDirectory;
 use crate::clock::Clock;
 use crate::database::DatabaseUrl;
 use crate::diagnostic::{Diagnostic, Severity, render};
-use crate::engine::{
-    Earlier, Foreseen, Forethought, Memory, RunError, RunOptions, preview, run as run_plan,
-};
-use crate::event::{EventSink, ProgressBoard, RunId, SinkError, read_log};
+use crate::engine::{Earlier, Memory, RunError, RunOptions, run as run_plan};
+use crate::event::{EventSink, ProgressBoard, SinkError, read_log};
 use crate::host::Facts;
-use crate::phase::{RunContext, Services};
-use crate::report::file::{RunFiles, last_durations};
+use crate::report::file::RunFiles;
 use crate::report::live::{JsonLines, PlainLines, ProgressBars};
 use crate::report::{Report, fold, summary};
 use crate::shutdown::Shutdown;
@@ -35,10 +32,14 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
             Memory::Use(cache) => Memory::Use(cache.read_only()),
             other => other,
         };
-        return show_preview(&options.pipeline, &options.state, &looks, false);
+        return plan::dry_run(options, &looks);
     }
-    let (mut plan, facts) = wire::plan(&options.pipeline)?;
-    plan.expect(&last_durations(&options.state.results, &plan.pipeline.name));
+    let (plan, facts) = if let Some(path) = &options.plan {
+        plan::held(path, &options.state, &options.pipeline.sysroot)?
+    } else {
+        let (plan, facts) = wire::plan(&options.pipeline)?;
+        (wire::expecting(plan, &options.state.results), facts)
+    };
     let progress = ProgressBoard::default();
     let mode = shown_as(options.progress);
     let report = RunFiles::new(options.state.results.clone());
@@ -115,12 +116,6 @@ fn warn_of_readers(problems: &[SinkError]) {
     let _ = std::io::stderr().write_all(render(&warnings, terminal::error_style()).as_bytes());
 }
 
-pub(super) fn plan(options: &PlanArgs) -> Result<ExitCode, Failure> {
-    let cache = CacheDirectory::new(options.state.cache_dir.clone(), Clock::system());
-    let memory = Memory::Use(cache.read_only());
-    show_preview(&options.pipeline, &options.state, &memory, options.detailed_exitcode)
-}
-
 fn memory(options: &RunArgs, clock: &Clock) -> Memory {
     let cache = CacheDirectory::new(options.state.cache_dir.clone(), clock.clone());
     if options.no_cache {
@@ -177,7 +172,7 @@ fn readers(
 }
 
 /// Trials are stored where the environment says, else in the embedded database of the results folder.
-fn trial_store(
+pub(super) fn trial_store(
     state: &StateArgs,
     facts: &Facts,
     clock: &Clock,
@@ -192,73 +187,6 @@ fn trial_store(
     Ok(Arc::new(TrialStore::new(url, host, clock.clone())))
 }
 
-fn program() -> Result<PathBuf, Failure> {
+pub(super) fn program() -> Result<PathBuf, Failure> {
     std::env::current_exe().map_err(|error| Failure::because("run::program", &error))
-}
-
-fn show_preview(
-    pipeline: &super::args::PipelineArgs,
-    state: &StateArgs,
-    memory: &Memory,
-    detailed: bool,
-) -> Result<ExitCode, Failure> {
-    let (plan, facts) = wire::plan(pipeline)?;
-    let clock = Clock::system();
-    let context = Arc::new(RunContext {
-        run: RunId::new(clock.now(), std::process::id()),
-        sysroot: wire::sysroot(&pipeline.sysroot)?,
-        trials: trial_store(state, &facts, &clock)?,
-        clock,
-        facts,
-        program: program()?,
-        pipeline_dir: pipeline.pipeline.parent().map(PathBuf::from).unwrap_or_default(),
-        results_dir: state.results.clone(),
-        services: Services::default(),
-        progress: ProgressBoard::default(),
-        cancel: tokio_util::sync::CancellationToken::new(),
-        abandon: tokio_util::sync::CancellationToken::new(),
-        program_digest: OnceLock::new(),
-    });
-    let previews = wire::runtime()?.block_on(preview(&plan, memory, &context));
-    let mut out = std::io::stdout().lock();
-    let width = previews.iter().map(|one| one.phase.as_str().len()).max().unwrap_or(0);
-    let mut changes_to_make = 0;
-    for one in &previews {
-        let told = match &one.what {
-            Foreseen::Skipped(why) => format!("skipped: {why}"),
-            Foreseen::NotApplicable(why) => format!("not applicable: {why}"),
-            Foreseen::Fails(why) => format!("would fail: {why}"),
-            Foreseen::Runs { decision: Forethought::Known(told), .. } => {
-                format!("will run: {told}")
-            }
-            Foreseen::Runs { decision: Forethought::Cached { told, age_seconds }, .. } => {
-                let age =
-                    humantime::format_duration(std::time::Duration::from_secs(*age_seconds as u64));
-                format!("from the cache ({age} old): {told}")
-            }
-            Foreseen::Runs { decision: Forethought::ToBeMeasured(why), .. } => {
-                format!("to be measured: {why}")
-            }
-        };
-        writeln!(out, "{:width$}  {told}", one.phase)?;
-        if let Foreseen::Runs { changes, .. } = &one.what {
-            changes_to_make += changes.len();
-            for change in changes {
-                writeln!(
-                    out,
-                    "{:width$}    {}: {} -> {}",
-                    "",
-                    change.target.path(),
-                    change.from,
-                    change.to
-                )?;
-            }
-            if let Some(gate) = &one.gate {
-                writeln!(out, "{:width$}    kept only if {gate}", "")?;
-            }
-        }
-    }
-    let noun = if changes_to_make == 1 { "change" } else { "changes" };
-    writeln!(out, "\n{changes_to_make} {noun} of the host known beforehand; nothing was touched")?;
-    Ok(if detailed && changes_to_make > 0 { ExitCode::Drift } else { ExitCode::Success })
 }

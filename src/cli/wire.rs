@@ -1,6 +1,7 @@
 //! The composition root: facts, pipeline and kinds become a plan; a plan and its surroundings become a run.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -11,6 +12,7 @@ use crate::host::{Facts, Sysroot};
 use crate::phase::standard;
 use crate::pipeline::{parse_scalar, read};
 use crate::plan::{Binding, Plan, Selection, bind};
+use crate::report::file::last_durations;
 
 /// The host below a prefix.
 pub(super) fn sysroot(prefix: &Path) -> Result<Sysroot, Failure> {
@@ -42,10 +44,20 @@ pub(super) fn plan(options: &PipelineArgs) -> Result<(Plan, Facts), Failure> {
                 .iter()
                 .map(|(name, value)| (name.clone(), parse_scalar(value)))
                 .collect(),
-            selection: Selection { only: options.only.clone(), skip: options.skip.clone() },
+            selection: Selection {
+                only: options.only.clone(),
+                from: options.from.clone(),
+                skip: options.skip.clone(),
+            },
         },
     )?;
     Ok((plan, facts))
+}
+
+/// A plan that knows what its phases took the last time that they ran.
+pub(super) fn expecting(mut plan: Plan, results: &Path) -> Arc<Plan> {
+    plan.expect(&last_durations(results, &plan.pipeline.name));
+    Arc::new(plan)
 }
 
 /// The environment variables that are text.

@@ -18,6 +18,7 @@ mod acceptance;
 mod dispatcher;
 mod executor;
 mod outputs;
+mod plan_file;
 mod preview;
 mod recorder;
 mod recover;
@@ -30,6 +31,10 @@ mod unit;
 
 pub use dispatcher::{Action, Dispatcher, End, Input};
 pub use outputs::Outputs;
+pub use plan_file::{
+    Difference, PlanFile, PlanFileError, PlanOptions, PlannedPipeline, has_password,
+    schema as plan_schema,
+};
 pub use preview::{Foreseen, Forethought, Preview, preview};
 pub use resume::Earlier;
 pub use run::{RunEnd, RunError, RunOptions, run};

@@ -1,42 +1,66 @@
 //! What a run would do, found out without touching anything: observe, look into the cache, compare.
+//!
+//! Phases are looked at one after the other in the order of the plan, each with what those above it would make
+//! visible, as far as that is known beforehand. What a phase makes visible beyond its decision is not; so an
+//! expression that has no value yet may still get one, and is no failure.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
+use super::outputs::{Above, Outputs};
 use super::stages::{Memory, key_manifest};
 use crate::cache::Lookup;
 use crate::change::Change;
-use crate::event::PhaseName;
-use crate::phase::{AnyKind, Applicability, Context, PhaseError, RunContext};
-use crate::pipeline::{Condition, evaluate_condition};
+use crate::event::{Event, PhaseName};
+use crate::phase::{AnyKind, AnyPhase, Applicability, Context, PhaseError, RunContext};
+use crate::pipeline::{Condition, Reference, Scope, evaluate_condition, references};
 use crate::plan::Plan;
 
 /// What one phase would do.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Preview {
     /// The phase.
+    #[schemars(with = "String")]
     pub phase: PhaseName,
     /// Its kind.
     pub uses: String,
     /// What would happen.
+    #[serde(flatten)]
     pub what: Foreseen,
     /// What it takes to keep its changes, in words; none without a gate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<String>,
 }
 
 /// What would happen to a phase.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "outlook", rename_all = "snake_case")]
 pub enum Foreseen {
-    /// It would be left out; why.
-    Skipped(String),
-    /// There is nothing for it to do here; why.
-    NotApplicable(String),
-    /// It would fail; why.
-    Fails(String),
+    /// It would be left out.
+    Skipped {
+        /// Why.
+        why: String,
+    },
+    /// There is nothing for it to do here.
+    NotApplicable {
+        /// Why.
+        why: String,
+    },
+    /// It would not begin, because a phase that it needs would end badly.
+    Blocked {
+        /// Which.
+        why: String,
+    },
+    /// It would fail.
+    Fails {
+        /// Why.
+        why: String,
+    },
     /// It would run.
     Runs {
         /// What is known of its decision.
@@ -47,30 +71,60 @@ pub enum Foreseen {
 }
 
 /// What is known of a decision beforehand.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "is", rename_all = "snake_case")]
 pub enum Forethought {
     /// It costs nothing.
-    Known(String),
+    Known {
+        /// In a few words.
+        told: String,
+        /// The decision.
+        value: Value,
+    },
     /// It is remembered.
     Cached {
         /// In a few words.
         told: String,
+        /// The decision.
+        value: Value,
+        /// Its key in the cache.
+        key: String,
         /// How old it is, in seconds.
         age_seconds: f64,
+        /// The run that measured it.
+        run: String,
     },
-    /// It would be measured; why it is not remembered.
-    ToBeMeasured(String),
+    /// It would be measured.
+    ToBeMeasured {
+        /// Why it is not remembered.
+        why: String,
+        /// Its key in the cache, when all that it depends on is known.
+        key: Option<String>,
+    },
+    /// It costs nothing, but depends on what phases above will make visible.
+    Later {
+        /// Why it is not known.
+        why: String,
+    },
 }
 
 /// Foresees a run, phase by phase in the order of the plan.
-pub async fn preview(plan: &Plan, memory: &Memory, run: &Arc<RunContext>) -> Vec<Preview> {
-    let mut outputs: BTreeMap<usize, Value> = BTreeMap::new();
-    let mut previews = Vec::new();
+pub async fn preview(plan: &Arc<Plan>, memory: &Memory, run: &Arc<RunContext>) -> Vec<Preview> {
+    let count = plan.phases.len();
+    // Nobody listens: what a phase tells while it looks is not recorded.
+    let (events, _) = unbounded_channel();
+    let mut seer = Seer {
+        plan,
+        memory,
+        run,
+        events,
+        outputs: Arc::new(Outputs::new(count)),
+        fates: vec![Fate::Open; count],
+        open: vec![false; count],
+    };
+    let mut previews = Vec::with_capacity(count);
     for position in &plan.order {
-        let (what, visible) = foresee(plan, *position, memory, run, &outputs).await;
-        if let Some(visible) = visible {
-            outputs.insert(*position, visible);
-        }
+        let what = seer.foresee(*position).await;
         let uses = plan.spec(*position).uses.value.clone();
         let gate = plan.spec(*position).gate.as_ref().map(|gate| gate.value.told());
         previews.push(Preview { phase: plan.name(*position).clone(), uses, what, gate });
@@ -78,97 +132,210 @@ pub async fn preview(plan: &Plan, memory: &Memory, run: &Arc<RunContext>) -> Vec
     previews
 }
 
-async fn foresee(
-    plan: &Plan,
-    position: usize,
-    memory: &Memory,
-    run: &Arc<RunContext>,
-    outputs: &BTreeMap<usize, Value>,
-) -> (Foreseen, Option<Value>) {
-    if !plan.phases[position].selected {
-        return (Foreseen::Skipped("not selected".to_owned()), None);
-    }
-    let mut scope = plan.scope.clone();
-    for (need, visible) in outputs {
-        scope.phases.insert(plan.name(*need).as_str().to_owned(), visible.clone());
-    }
-    match &plan.spec(position).when {
-        Some(Condition::Literal(false)) => {
-            return (Foreseen::Skipped("`when` is false".to_owned()), None);
-        }
-        Some(Condition::Expression(text)) => match evaluate_condition(&text.value, &scope) {
-            Ok(true) => {}
-            Ok(false) => return (Foreseen::Skipped(format!("`{}` is false", text.value)), None),
-            Err(_) => return (later(plan.phases[position].kind.as_ref()), None),
-        },
-        None | Some(Condition::Literal(true)) => {}
-    }
-    let kind = &plan.phases[position].kind;
-    let undecided = plan.upstream(position).iter().any(|need| !outputs.contains_key(need));
-    let Ok(with) = plan.render_with(position, &scope) else {
-        return (later(kind.as_ref()), None);
-    };
-    let mut phase = match plan.phases[position].kind.bind(&with) {
-        Ok(phase) => phase,
-        Err(wrong) => {
-            let told: Vec<String> = wrong.into_iter().map(|error| error.message).collect();
-            return (Foreseen::Fails(told.join("; ")), None);
-        }
-    };
-    let upstream: Vec<(PhaseName, Value)> = plan
-        .upstream(position)
-        .into_iter()
-        .map(|need| (plan.name(need).clone(), outputs.get(&need).cloned().unwrap_or(Value::Null)))
-        .collect();
-    // Nobody listens: what a phase tells while it looks is not recorded.
-    let (events, _) = unbounded_channel();
-    let name = plan.name(position).clone();
-    let cx =
-        Context::new(name, Arc::clone(run), Arc::new(upstream), CancellationToken::new(), events);
-    let foreseen = async {
-        if let Applicability::No { reason, .. } = phase.observe(&cx).await? {
-            return Ok((Foreseen::NotApplicable(reason), None));
-        }
-        let (decision, visible) = if kind.cached() {
-            let manifest = match key_manifest(kind.as_ref(), phase.as_ref(), &cx) {
-                Ok(manifest) => manifest,
-                Err(_) if undecided => return Ok((later(kind.as_ref()), None)),
-                Err(error) => return Ok((waits(&error.told()), None)),
-            };
-            let look_up = match memory {
-                Memory::Use(cache) => cache.look_up(kind.name(), cx.phase.as_str(), &manifest),
-                Memory::Refresh(_) | Memory::Off => {
-                    return Ok((waits("told to measure anew"), None));
-                }
-            };
-            match look_up {
-                Lookup::Miss(reason) => return Ok((waits(&reason.to_string()), None)),
-                Lookup::Hit { entry, age } => {
-                    phase.recall(&entry.decision).map_err(|error| {
-                        PhaseError::because("the remembered decision can't be read", error)
-                    })?;
-                    let cached =
-                        Forethought::Cached { told: phase.tell()?, age_seconds: age.as_secs_f64() };
-                    (cached, entry.decision)
-                }
-            }
-        } else {
-            let visible = phase.decide(&cx).await?;
-            (Forethought::Known(phase.tell()?), visible)
-        };
-        Ok((Foreseen::Runs { decision, changes: phase.diff(&cx.phase)? }, Some(visible)))
-    };
-    foreseen.await.unwrap_or_else(|error: PhaseError| (Foreseen::Fails(error.told()), None))
+/// What phases downstream can count on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// It ends well and makes nothing visible.
+    Bare,
+    /// Its decision is known.
+    Decided,
+    /// Its decision is not known.
+    Open,
+    /// It ends badly.
+    Bad,
 }
+
+struct Seer<'a> {
+    plan: &'a Arc<Plan>,
+    memory: &'a Memory,
+    run: &'a Arc<RunContext>,
+    events: UnboundedSender<Event>,
+    outputs: Arc<Outputs>,
+    fates: Vec<Fate>,
+    /// True when the decision of the phase, or of one above it, is not known.
+    open: Vec<bool>,
+}
+
+/// A phase that is looked at.
+struct Looked<'a> {
+    kind: &'a dyn AnyKind,
+    phase: Box<dyn AnyPhase>,
+    cx: Context,
+    /// True when a decision above it is not known.
+    open: bool,
+}
+
+impl Seer<'_> {
+    async fn foresee(&mut self, position: usize) -> Foreseen {
+        let (plan, spec) = (self.plan, self.plan.spec(position));
+        let needs = &plan.phases[position].needs;
+        let open = needs.iter().any(|need| self.open[*need]);
+        let bad = needs.iter().find(|need| self.fates[**need] == Fate::Bad);
+        let what = match bad.filter(|_| !spec.always) {
+            Some(need) => {
+                let why = format!("it needs `{}`, which would end badly", plan.name(*need));
+                Foreseen::Blocked { why }
+            }
+            None if !plan.phases[position].selected => {
+                Foreseen::Skipped { why: "not selected".to_owned() }
+            }
+            None => self.look(position, open).await,
+        };
+        let (fate, visible) = match &what {
+            Foreseen::Skipped { .. } | Foreseen::NotApplicable { .. } => {
+                (Fate::Bare, Some(&Value::Null))
+            }
+            Foreseen::Blocked { .. } | Foreseen::Fails { .. } => (Fate::Bad, None),
+            Foreseen::Runs { decision, .. } => match decision {
+                Forethought::Known { value, .. } | Forethought::Cached { value, .. } => {
+                    (Fate::Decided, Some(value))
+                }
+                Forethought::ToBeMeasured { .. } | Forethought::Later { .. } => (Fate::Open, None),
+            },
+        };
+        if let Some(visible) = visible {
+            self.outputs.set(position, visible);
+        }
+        self.fates[position] = fate;
+        self.open[position] = open || fate == Fate::Open;
+        what
+    }
+
+    async fn look(&self, position: usize, open: bool) -> Foreseen {
+        let plan = self.plan;
+        let (spec, kind) = (plan.spec(position), plan.phases[position].kind.as_ref());
+        if self.names_what_is_open(position) {
+            return later(kind);
+        }
+        // More may become visible of phases that run than is known of them now.
+        let settled =
+            plan.phases[position].needs.iter().all(|need| self.fates[*need] == Fate::Bare);
+        let scope = plan.scope_of(position, |need| self.outputs.get(need));
+        match skipped(spec.when.as_ref(), &scope) {
+            Ok(None) => {}
+            Ok(Some(why)) => return Foreseen::Skipped { why },
+            Err(why) if settled => return Foreseen::Fails { why },
+            Err(_) => return later(kind),
+        }
+        let with = match plan.render_with(position, &scope) {
+            Ok(with) => with,
+            Err(wrong) if settled => {
+                let told: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+                return Foreseen::Fails { why: told.join("; ") };
+            }
+            Err(_) => return later(kind),
+        };
+        let phase = match kind.bind(&with) {
+            Ok(phase) => phase,
+            Err(wrong) => {
+                let told: Vec<String> = wrong.into_iter().map(|error| error.message).collect();
+                return Foreseen::Fails { why: told.join("; ") };
+            }
+        };
+        let looked = Looked { kind, phase, cx: self.context(position), open };
+        looked
+            .foresee(self.memory)
+            .await
+            .unwrap_or_else(|error| Foreseen::Fails { why: error.told() })
+    }
+
+    /// True when an expression of the phase names one of which nothing is known yet.
+    fn names_what_is_open(&self, position: usize) -> bool {
+        let is_open = |position: usize| self.fates[position] == Fate::Open;
+        self.plan.phases[position].needs.iter().any(|need| is_open(*need))
+            && self.plan.spec(position).expressions().iter().any(|text| {
+                references(text).unwrap_or_default().iter().any(|reference| match reference {
+                    Reference::Phase { name } => {
+                        self.plan.pipeline.position(name).is_some_and(is_open)
+                    }
+                    _ => false,
+                })
+            })
+    }
+
+    fn context(&self, position: usize) -> Context {
+        let (plan, outputs) = (Arc::clone(self.plan), Arc::clone(&self.outputs));
+        let name = plan.name(position).clone();
+        let above = Arc::new(Above { plan, position, outputs });
+        let (run, events) = (Arc::clone(self.run), self.events.clone());
+        Context::new(name, run, above, CancellationToken::new(), events)
+    }
+}
+
+impl Looked<'_> {
+    async fn foresee(mut self, memory: &Memory) -> Result<Foreseen, PhaseError> {
+        if let Applicability::No { reason, .. } = self.phase.observe(&self.cx).await? {
+            return Ok(Foreseen::NotApplicable { why: reason });
+        }
+        let decision = if self.kind.cached() {
+            self.recall(memory)?
+        } else {
+            match self.phase.decide(&self.cx).await {
+                Ok(value) => Forethought::Known { told: self.phase.tell()?, value },
+                Err(_) if self.open => return Ok(later(self.kind)),
+                Err(error) => return Err(error),
+            }
+        };
+        let changes = match &decision {
+            Forethought::Known { .. } | Forethought::Cached { .. } => {
+                self.phase.diff(&self.cx.phase)?
+            }
+            Forethought::ToBeMeasured { .. } | Forethought::Later { .. } => Vec::new(),
+        };
+        Ok(Foreseen::Runs { decision, changes })
+    }
+
+    fn recall(&mut self, memory: &Memory) -> Result<Forethought, PhaseError> {
+        let measured = |why: String, key| Ok(Forethought::ToBeMeasured { why, key });
+        let manifest = match key_manifest(self.kind, self.phase.as_ref(), &self.cx) {
+            Ok(manifest) => manifest,
+            Err(_) if self.open => return measured(DEPENDS.to_owned(), None),
+            Err(error) => return measured(error.told(), None),
+        };
+        let key = Some(manifest.key().to_string());
+        let Memory::Use(cache) = memory else {
+            return measured("told to measure anew".to_owned(), key);
+        };
+        match cache.look_up(self.kind.name(), self.cx.phase.as_str(), &manifest) {
+            Lookup::Miss(reason) => measured(reason.to_string(), key),
+            Lookup::Hit { entry, age } => {
+                self.phase.recall(&entry.decision).map_err(|error| {
+                    PhaseError::because("the remembered decision can't be read", error)
+                })?;
+                Ok(Forethought::Cached {
+                    told: self.phase.tell()?,
+                    value: entry.decision,
+                    key: entry.key.to_string(),
+                    age_seconds: age.as_secs_f64(),
+                    run: entry.run,
+                })
+            }
+        }
+    }
+}
+
+const DEPENDS: &str = "it depends on what phases before it will decide";
 
 /// A phase of which nothing is known before those above it have decided.
 fn later(kind: &dyn AnyKind) -> Foreseen {
-    let why = "it depends on what phases before it will decide".to_owned();
-    let decision =
-        if kind.cached() { Forethought::ToBeMeasured(why) } else { Forethought::Known(why) };
+    let why = DEPENDS.to_owned();
+    let decision = if kind.cached() {
+        Forethought::ToBeMeasured { why, key: None }
+    } else {
+        Forethought::Later { why }
+    };
     Foreseen::Runs { decision, changes: Vec::new() }
 }
 
-fn waits(why: &str) -> Foreseen {
-    Foreseen::Runs { decision: Forethought::ToBeMeasured(why.to_owned()), changes: Vec::new() }
+/// Why a condition leaves its phase out, if it does.
+fn skipped(when: Option<&Condition>, scope: &Scope) -> Result<Option<String>, String> {
+    match when {
+        None | Some(Condition::Literal(true)) => Ok(None),
+        Some(Condition::Literal(false)) => Ok(Some("`when` is false".to_owned())),
+        Some(Condition::Expression(text)) => match evaluate_condition(&text.value, scope) {
+            Ok(true) => Ok(None),
+            Ok(false) => Ok(Some(format!("`{}` is false", text.value))),
+            Err(error) => Err(format!("could not evaluate `when`: {error}")),
+        },
+    }
 }

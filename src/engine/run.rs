@@ -30,7 +30,7 @@ const STOPPING: Duration = Duration::from_secs(20);
 /// What a run is given.
 pub struct RunOptions {
     /// What runs.
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     /// Where results are kept; `runs/<id>/`, `journal/` and `lock` are made below it.
     pub results_dir: PathBuf,
     /// How decisions are remembered.
@@ -142,7 +142,7 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         program_digest: OnceLock::new(),
     });
     let executor = Executor {
-        plan: Arc::new(plan),
+        plan,
         run: Arc::clone(&context),
         shared: Arc::new(Shared {
             applier: applier.clone(),

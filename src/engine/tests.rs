@@ -56,7 +56,7 @@ impl Kind for Idle {
 fn plan_of(yaml: String, skip: Vec<String>) -> Arc<Plan> {
     let pipeline = read_text(Path::new("random.yaml"), yaml).unwrap();
     let registry = Registry::default().with::<Idle>();
-    let selection = Selection { only: Vec::new(), skip };
+    let selection = Selection { skip, ..Selection::default() };
     let binding = Binding {
         registry: &registry,
         host: json!({}),

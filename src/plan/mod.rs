@@ -11,7 +11,7 @@ mod select;
 mod tests;
 mod text;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -69,10 +69,11 @@ impl Plan {
     /// The phases that one needs, all the way up, nearest first.
     #[must_use]
     pub fn upstream(&self, position: usize) -> Vec<usize> {
-        let mut found: Vec<usize> = Vec::new();
+        let mut found = Vec::new();
+        let mut seen = HashSet::new();
         let mut queue = VecDeque::from(self.phases[position].needs.clone());
         while let Some(at) = queue.pop_front() {
-            if !found.contains(&at) {
+            if seen.insert(at) {
                 found.push(at);
                 queue.extend(self.phases[at].needs.iter().copied());
             }
@@ -108,6 +109,14 @@ impl Plan {
     /// Every expression that can't be evaluated.
     pub fn render_with(&self, position: usize, scope: &Scope) -> Result<Value, Vec<Diagnostic>> {
         render(&self.spec(position).with, scope, &self.pipeline.source)
+    }
+
+    /// The files that the pipeline is made of, each with its digest (BLAKE3).
+    #[must_use]
+    pub fn files(&self) -> BTreeMap<String, String> {
+        let source = &self.pipeline.source;
+        let digest = blake3::hash(source.text.as_bytes()).to_hex().to_string();
+        BTreeMap::from([(source.name.clone(), digest)])
     }
 
     /// The pipeline for reports.

@@ -1,7 +1,12 @@
-//! What a plan foresees, and that it touches nothing.
+//! What a plan foresees, that it touches nothing, and that a run can be held to it.
 
-use crate::governor::{PHASES, host_with_policies};
-use crate::house::House;
+use std::collections::BTreeMap;
+use std::fs;
+
+use serde_json::Value;
+
+use crate::governor::{PHASES, SWAPPINESS, bare_host, host_with_policies};
+use crate::house::{Ended, House, checkout};
 
 fn house() -> House {
     let house = House::with_phases(&format!(
@@ -12,6 +17,10 @@ fn house() -> House {
     house
 }
 
+fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[test]
 fn a_plan_shows_from_and_to_and_leaves_every_byte_as_it_was() {
     let house = house();
@@ -20,7 +29,8 @@ fn a_plan_shows_from_and_to_and_leaves_every_byte_as_it_was() {
         let plan = house.trueup(arguments).wanted(0);
         assert!(plan.stdout.contains("/proc/sys/vm/swappiness: 60 -> 10"), "{}", plan.stdout);
         let governor = "policy0/scaling_governor: powersave -> performance";
-        assert!(plan.stdout.contains(governor), "{}", plan.stdout);
+        assert!(in_one_line(&plan.stdout).contains(governor), "{}", plan.stdout);
+        assert!(plan.stdout.lines().all(|line| line.chars().count() <= 80), "{}", plan.stdout);
         assert!(plan.stdout.contains("to be measured"), "{}", plan.stdout);
         assert!(plan.stdout.contains("3 changes of the host known beforehand"), "{}", plan.stdout);
         assert_eq!(house.tree(""), before);
@@ -44,6 +54,198 @@ fn a_plan_tells_by_its_exit_code_whether_there_are_changes_to_make() {
         .map(|(path, _)| path)
         .collect();
     assert!(touched.is_empty() && after.len() == before.len(), "{touched:?}");
+}
+
+/// The plan as JSON, and the outlook of each phase.
+fn foreseen(house: &House) -> (Value, BTreeMap<String, String>) {
+    let plan = house.trueup(&["plan", "p.yaml", "--json"]).wanted(0).stdout;
+    let plan: Value = serde_json::from_str(&plan).unwrap();
+    let outlook = |phase: &Value| {
+        let decision = phase["decision"]["is"].as_str().map(|is| format!(" {is}"));
+        let outlook = phase["outlook"].as_str().unwrap();
+        (
+            phase["phase"].as_str().unwrap().to_owned(),
+            format!("{outlook}{}", decision.unwrap_or_default()),
+        )
+    };
+    let outlooks = plan["phases"].as_array().unwrap().iter().map(outlook).collect();
+    (plan, outlooks)
+}
+
+/// A phase of each outlook there is.
+const EVERY_OUTLOOK: &str = "
+  known: { uses: cpu_governor, with: { swappiness: 10 } }
+  not_applicable: { uses: cpu_governor, with: { governor: performance } }
+  fails: { uses: integration_tests, with: { suite: missing.yaml } }
+  blocked: { uses: command, needs: [fails], with: { argv: [/bin/true] } }
+  skipped: { uses: command, when: host.cpus > 100000, with: { argv: [/bin/true] } }
+  empty: { uses: command, with: { argv: [/bin/echo, \"{{ phases.skipped.stdout }}\"] } }
+  later: { uses: command, with: { argv: [/bin/echo, \"size {{ phases.pool.pool_size }}\"] } }
+  told: { uses: command, with: { argv: [/bin/echo, \"{{ phases.later.stdout }}\"] } }
+";
+
+#[test]
+fn a_plan_as_json_tells_every_outlook_in_the_published_form_and_so_does_the_text() {
+    let house = House::with_phases(&format!("{EVERY_OUTLOOK}{}", crate::cache::POOL));
+    bare_host(&house);
+    let (plan, outlooks) = foreseen(&house);
+    let wanted = [
+        ("blocked", "blocked"),
+        ("empty", "fails"),
+        ("fails", "fails"),
+        ("known", "runs known"),
+        ("later", "runs later"),
+        ("not_applicable", "not_applicable"),
+        ("pool", "runs to_be_measured"),
+        ("skipped", "skipped"),
+        ("told", "runs later"),
+        ("user", "runs later"),
+    ];
+    let wanted = wanted.map(|(phase, outlook)| (phase.to_owned(), outlook.to_owned()));
+    assert_eq!(outlooks, BTreeMap::from(wanted));
+    let change = &plan["phases"].as_array().unwrap().iter().find(|one| one["phase"] == "known");
+    let change = &change.unwrap()["changes"][0];
+    assert_eq!((&change["from"], &change["to"]), (&Value::from("60"), &Value::from("10")));
+
+    let schema = fs::read_to_string(checkout().join("docs/plan.schema.json")).unwrap();
+    let printed = house.trueup(&["plan", "--schema"]).wanted(0).stdout;
+    assert!(printed == schema, "docs/plan.schema.json is not what `trueup plan --schema` prints");
+    let schema = serde_json::from_str(&schema).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let wrong: Vec<String> = validator.iter_errors(&plan).map(|error| error.to_string()).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+
+    let text = house.trueup(&["plan", "p.yaml"]).wanted(0).stdout;
+    for told in [
+        "blocked         would be blocked\n      it needs `fails`, which would end badly",
+        "fails           would fail\n      could not use the suite",
+        "not_applicable  not applicable\n      this machine has no cpufreq policy",
+        "skipped         skipped\n      `host.cpus > 100000` is false",
+        "pool            to be measured\n      never measured here",
+        "later           will run\n      it depends on what phases before it will decide",
+    ] {
+        assert!(text.contains(told), "{told}\n\n{text}");
+    }
+    house.trueup(&["run", "p.yaml"]).wanted(1);
+    let (_, outlooks) = foreseen(&house);
+    assert_eq!(outlooks["pool"], "runs cached");
+    assert_eq!(outlooks["later"], "runs known");
+    for (phase, outcome) in house.outcomes() {
+        let ends_badly = ["FAILED", "BLOCKED"].contains(&outcome.as_str());
+        let wanted = ["empty", "fails", "blocked"].contains(&phase.as_str());
+        assert_eq!(ends_badly, wanted, "{phase} ended as {outcome}, which was not foreseen");
+    }
+}
+
+/// A house with a plan in `plan.json`.
+fn planned() -> House {
+    let house = house();
+    house.put("p.yaml", &house.get("p.yaml").replace("phases:", "vars: { size: 2 }\nphases:"));
+    let plan = house.trueup(&["plan", "p.yaml", "--set", "size=3", "-o", "plan.json"]).wanted(0);
+    assert!(plan.stdout.contains("trueup run --plan plan.json"), "{}", plan.stdout);
+    house
+}
+
+fn run_the_plan(house: &House) -> Ended {
+    house.trueup(&["run", "--plan", "plan.json"])
+}
+
+#[test]
+fn a_run_can_be_held_to_a_plan_and_then_does_what_it_says() {
+    let house = planned();
+    house.trueup(&["plan", "p.yaml", "--only", "cpu_governor", "-o", "plan.json"]).wanted(0);
+    run_the_plan(&house).wanted(0);
+    assert_eq!(house.get(SWAPPINESS).trim(), "10");
+    assert_eq!(house.outcomes()["cpu_governor"], "SUCCESS");
+    assert_eq!(house.outcomes()["last"], "SKIPPED", "the selection is that of the plan");
+}
+
+#[test]
+fn a_stale_plan_is_refused_with_what_differs_and_nothing_is_done() {
+    type Disturb = fn(&House);
+    let disturbed: [(Disturb, &str); 6] = [
+        (
+            |house| house.put(SWAPPINESS, "33\n"),
+            "current value of /proc/sys/vm/swappiness (`cpu_governor`): 60 -> 33",
+        ),
+        (
+            |house| house.put(SWAPPINESS, "10\n"),
+            "current value of /proc/sys/vm/swappiness (`cpu_governor`): 60 -> 10",
+        ),
+        (
+            |house| house.put("host/proc/sys/kernel/osrelease", "6.9.0\n"),
+            "fact `kernel`: 6.8.0 -> 6.9.0",
+        ),
+        (|house| house.put("p.yaml", &format!("{}\n", house.get("p.yaml"))), "file `p.yaml`: "),
+        (
+            |house| {
+                house.put("p.yaml", &house.get("p.yaml").replace("size: 2", "size: 2, more: 4"));
+            },
+            "variable `more`: nothing -> 4",
+        ),
+        (
+            |house| drop(house.trueup(&["run", "p.yaml", "--only", "pool"]).wanted(0)),
+            "outlook of `pool`: to be measured -> from the cache",
+        ),
+    ];
+    for (disturb, wanted) in disturbed {
+        let house = planned();
+        disturb(&house);
+        let before = house.tree("");
+        let ended = run_the_plan(&house).wanted(5);
+        assert!(ended.stderr.contains("plan::stale"), "{}", ended.stderr);
+        let told = ended.stderr.replace(['`', '|', '-', '>', '+'], " ");
+        let wanted = wanted.replace(['`', '-', '>'], " ");
+        assert!(in_one_line(&told).contains(&in_one_line(&wanted)), "{wanted}\n{}", ended.stderr);
+        assert_eq!(house.tree(""), before, "nothing is done");
+    }
+}
+
+#[test]
+fn a_plan_is_whole_or_refused_and_takes_no_password() {
+    let house = planned();
+    house.put("plan.json", "{ \"schema\": 1 }");
+    let ended = run_the_plan(&house).wanted(2);
+    assert!(ended.stderr.contains("plan::file"), "{}", ended.stderr);
+    house.put("plan.json", "{ \"schema\": 99 }");
+    let ended = run_the_plan(&house).wanted(2);
+    assert!(ended.stderr.contains("form 99"), "{}", ended.stderr);
+    house.trueup(&["run", "--plan", "plan.json", "p.yaml"]).wanted(2);
+    house.trueup(&["run", "--plan", "plan.json", "--refresh"]).wanted(2);
+    let url = "size=postgres://app:hunter2@db/app";
+    let ended = house.trueup(&["plan", "p.yaml", "--set", url, "-o", "secret.json"]).wanted(2);
+    assert!(ended.stderr.contains("plan::password"), "{}", ended.stderr);
+    assert!(!house.path("secret.json").exists());
+    let shown = house.trueup(&["plan", "p.yaml", "--set", url, "--json"]).wanted(0);
+    assert!(!shown.told().contains("hunter2"), "{}", shown.told());
+}
+
+#[test]
+fn from_runs_a_phase_what_depends_on_it_and_what_those_need() {
+    let command = |needs: &str| {
+        format!("{{ uses: command, needs: [{needs}], with: {{ argv: [/bin/true] }} }}")
+    };
+    let house = House::with_phases(&format!(
+        "  a: {}\n  b: {}\n  c: {}\n  other: {}\n  d: {}\n  after_a: {}\n",
+        command(""),
+        command("a"),
+        command("b"),
+        command(""),
+        command("c, other"),
+        command("a"),
+    ));
+    house.trueup(&["run", "p.yaml", "--from", "b"]).wanted(0);
+    let ran: Vec<String> = house
+        .outcomes()
+        .into_iter()
+        .filter(|(_, outcome)| outcome == "SUCCESS")
+        .map(|(phase, _)| phase)
+        .collect();
+    assert_eq!(ran, ["a", "b", "c", "d", "other"]);
+    let ended = house.trueup(&["run", "p.yaml", "--from", "b", "--only", "c"]).wanted(2);
+    assert!(ended.stderr.contains("'--from <PHASE>' cannot be used with"), "{}", ended.stderr);
+    let ended = house.trueup(&["run", "p.yaml", "--from", "after_b", "--skip", "c"]).wanted(2);
+    assert!(ended.stderr.contains("did you mean `after_a`?"), "{}", ended.stderr);
 }
 
 #[test]

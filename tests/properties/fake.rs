@@ -200,7 +200,7 @@ pub fn run(drawn: &[Drawn], jobs: usize, stop: Stop) -> Recorded {
     let sysroot = Sysroot::at(place.path().join("host"));
     let url = "sqlite::memory:".parse().unwrap_or_else(|_| "sqlite://none.db".parse().unwrap());
     let options = RunOptions {
-        plan: plan(drawn),
+        plan: Arc::new(plan(drawn)),
         results_dir: results_dir.clone(),
         memory: Memory::Off,
         facts: Facts::read(&sysroot),

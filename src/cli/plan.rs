@@ -1,0 +1,241 @@
+//! `trueup plan`, and the plan that `trueup run --plan` holds a run to.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::args::{PipelineArgs, PlanArgs, RunArgs, StateArgs};
+use super::exit::{ExitCode, Failure};
+use super::run::{program, trial_store};
+use super::{terminal, wire};
+use crate::cache::CacheDirectory;
+use crate::change::Change;
+use crate::clock::Clock;
+use crate::database::redact;
+use crate::diagnostic::Diagnostic;
+use crate::engine::{
+    Difference, Foreseen, Forethought, Memory, PlanFile, PlanOptions, Preview, has_password,
+    plan_schema, preview,
+};
+use crate::event::{ProgressBoard, RunId};
+use crate::host::Facts;
+use crate::phase::{RunContext, Services};
+use crate::plan::Plan;
+use crate::report::wrap;
+
+/// Most differences of a stale plan that are told one by one.
+const MOST_TOLD: usize = 20;
+
+/// Columns for names of phases; what is longer pushes aside what stands beside it.
+const NAMES: usize = 32;
+
+pub(super) fn plan(options: &PlanArgs) -> Result<ExitCode, Failure> {
+    let mut out = std::io::stdout().lock();
+    if options.schema {
+        serde_json::to_writer_pretty(&mut out, &plan_schema())?;
+        writeln!(out)?;
+        return Ok(ExitCode::Success);
+    }
+    if options.output.is_some() {
+        refuse_passwords(&options.pipeline.set)?;
+    }
+    let cache = CacheDirectory::new(options.state.cache_dir.clone(), Clock::system());
+    let memory = Memory::Use(cache.read_only());
+    let Made { file, .. } = make(&options.pipeline, &options.state, &memory)?;
+    if let Some(path) = &options.output {
+        file.write(path).map_err(|error| Failure::because("plan::file", &error))?;
+    }
+    if options.json {
+        serde_json::to_writer_pretty(&mut out, &file)?;
+        writeln!(out)?;
+    } else {
+        out.write_all(shown(&file, options.output.as_deref(), terminal::width()).as_bytes())?;
+    }
+    let drift = options.detailed_exitcode && file.changes > 0;
+    Ok(if drift { ExitCode::Drift } else { ExitCode::Success })
+}
+
+/// `trueup run --dry-run`.
+pub(super) fn dry_run(options: &RunArgs, memory: &Memory) -> Result<ExitCode, Failure> {
+    let Made { file, .. } = make(&options.pipeline, &options.state, memory)?;
+    let mut out = std::io::stdout().lock();
+    out.write_all(shown(&file, None, terminal::width()).as_bytes())?;
+    Ok(ExitCode::Success)
+}
+
+/// The plan that a file holds a run to, made anew; refused when anything is not as it was planned.
+pub(super) fn held(
+    path: &Path,
+    state: &StateArgs,
+    sysroot: &Path,
+) -> Result<(Arc<Plan>, Facts), Failure> {
+    let planned = PlanFile::read(path)
+        .map_err(|error| Failure::because("plan::file", &error).exit(ExitCode::Invalid))?;
+    let PlanOptions { set, only, from, skip, .. } = planned.options.clone();
+    let pipeline = planned.pipeline.path.clone();
+    let asked = PipelineArgs { pipeline, only, from, skip, set, sysroot: sysroot.to_owned() };
+    let cache = CacheDirectory::new(state.cache_dir.clone(), Clock::system());
+    let made = make(&asked, state, &Memory::Use(cache.read_only()))?;
+    let found = planned.differences(&made.file);
+    if found.is_empty() { Ok((made.plan, made.facts)) } else { Err(stale(path, &found)) }
+}
+
+fn stale(path: &Path, found: &[Difference]) -> Failure {
+    let things = if found.len() == 1 { "thing is" } else { "things are" };
+    let told = format!(
+        "the plan {} is stale: {} {things} not as planned; nothing was done",
+        path.display(),
+        found.len()
+    );
+    let mut told = Diagnostic::error("plan::stale", told)
+        .help("make a new one with `trueup plan -o FILE`, and look at it before you run it");
+    told.causes = found.iter().take(MOST_TOLD).map(ToString::to_string).collect();
+    if found.len() > MOST_TOLD {
+        told.causes.push(format!("and {} more", found.len() - MOST_TOLD));
+    }
+    Failure::from(told).exit(ExitCode::Drift)
+}
+
+/// A plan keeps what is set on the command line as it was typed, so a password must come another way.
+fn refuse_passwords(set: &[(String, String)]) -> Result<(), Failure> {
+    let Some((name, _)) = set.iter().find(|(_, value)| has_password(value)) else { return Ok(()) };
+    let told = format!("--set {name} has a password in it, and would stand in the plan's file");
+    let found = Diagnostic::error("plan::password", told)
+        .help("give it by the environment: `{{ env.NAME }}` in the pipeline");
+    Err(Failure::from(found).exit(ExitCode::Invalid))
+}
+
+struct Made {
+    plan: Arc<Plan>,
+    facts: Facts,
+    file: PlanFile,
+}
+
+fn make(pipeline: &PipelineArgs, state: &StateArgs, memory: &Memory) -> Result<Made, Failure> {
+    let (plan, facts) = wire::plan(pipeline)?;
+    let (plan, clock) = (wire::expecting(plan, &state.results), Clock::system());
+    let now = clock.now();
+    let context = Arc::new(RunContext {
+        run: RunId::new(now, std::process::id()),
+        sysroot: wire::sysroot(&pipeline.sysroot)?,
+        trials: trial_store(state, &facts, &clock)?,
+        clock,
+        facts: facts.clone(),
+        program: program()?,
+        pipeline_dir: pipeline.pipeline.parent().map(PathBuf::from).unwrap_or_default(),
+        results_dir: state.results.clone(),
+        services: Services::default(),
+        progress: ProgressBoard::default(),
+        cancel: tokio_util::sync::CancellationToken::new(),
+        abandon: tokio_util::sync::CancellationToken::new(),
+        program_digest: OnceLock::new(),
+    });
+    let previews = wire::runtime()?.block_on(preview(&plan, memory, &context));
+    let set = pipeline.set.iter().map(|(name, value)| (name.clone(), redact(value)));
+    let options = PlanOptions {
+        set: set.collect(),
+        only: pipeline.only.clone(),
+        from: pipeline.from.clone(),
+        skip: pipeline.skip.clone(),
+        sysroot: pipeline.sysroot.clone(),
+    };
+    let file = PlanFile::new(&plan, options, &facts, previews, now);
+    Ok(Made { plan, facts, file })
+}
+
+/// A plan as text of at most `width` columns where words allow it.
+fn shown(file: &PlanFile, written: Option<&Path>, width: usize) -> String {
+    let count = file.phases.len();
+    let noun = if count == 1 { "phase" } else { "phases" };
+    let mut text =
+        format!("{} ({}): {count} {noun}\n\n", file.pipeline.name, file.pipeline.path.display());
+    let names = file.phases.iter().map(|one| one.phase.as_str().len()).max().unwrap_or(0);
+    let names = names.min(NAMES);
+    for one in &file.phases {
+        let _ = writeln!(text, "  {:names$}  {}", one.phase, headline(&one.what));
+        for told in told(one) {
+            for line in wrap(&told, width.saturating_sub(6)) {
+                let _ = writeln!(text, "      {line}");
+            }
+        }
+        for change in one.what.changes() {
+            show_change(&mut text, change, width);
+        }
+        if let Some(gate) = &one.gate {
+            for line in wrap(&format!("kept only if {gate}"), width.saturating_sub(6)) {
+                let _ = writeln!(text, "      {line}");
+            }
+        }
+    }
+    text.push('\n');
+    for line in wrap(&ending(file), width) {
+        let _ = writeln!(text, "{line}");
+    }
+    if let Some(path) = written {
+        let path = path.display();
+        let _ = writeln!(text, "written to {path}; to do exactly this: trueup run --plan {path}");
+    }
+    text
+}
+
+fn headline(what: &Foreseen) -> String {
+    match what.decision() {
+        Some(Forethought::Cached { age_seconds, .. }) => {
+            let age = humantime::format_duration(Duration::from_secs(*age_seconds as u64));
+            format!("{}, {age} old", what.word())
+        }
+        _ => what.word().to_owned(),
+    }
+}
+
+/// What is said of a phase beside its headline.
+fn told(one: &Preview) -> Vec<String> {
+    match &one.what {
+        Foreseen::Skipped { why }
+        | Foreseen::NotApplicable { why }
+        | Foreseen::Blocked { why }
+        | Foreseen::Fails { why } => vec![why.clone()],
+        Foreseen::Runs { decision, .. } => match decision {
+            Forethought::Known { told, .. } => vec![told.clone()],
+            Forethought::Cached { told, key, run, .. } => {
+                let key = key.get(..12).unwrap_or(key);
+                vec![told.clone(), format!("key {key}, measured by run {run}")]
+            }
+            Forethought::ToBeMeasured { why, .. } | Forethought::Later { why } => vec![why.clone()],
+        },
+    }
+    .into_iter()
+    .filter(|told| !told.is_empty())
+    .collect()
+}
+
+/// A change on one line, or its values on the next where that is too narrow.
+fn show_change(text: &mut String, change: &Change, width: usize) {
+    let line = change.describe();
+    if line.chars().count() + 6 <= width {
+        let _ = writeln!(text, "      {line}");
+    } else {
+        let Change { target, from, to, .. } = change;
+        let _ = writeln!(text, "      {}:\n        {from} -> {to}", target.path());
+    }
+}
+
+fn ending(file: &PlanFile) -> String {
+    let counted = |count: usize, one: &str, many: &str| {
+        format!("{count} {}", if count == 1 { one } else { many })
+    };
+    let changes = counted(
+        file.changes,
+        "change of the host known beforehand",
+        "changes of the host known beforehand",
+    );
+    let measured = match file.to_be_measured {
+        0 => String::new(),
+        count => {
+            format!(", {}", counted(count, "decision to be measured", "decisions to be measured"))
+        }
+    };
+    format!("{changes}{measured}; nothing was touched")
+}

@@ -1,0 +1,411 @@
+//! A plan as a file: what was asked for, of which files, on which host, and what every phase would do.
+//!
+//! `trueup plan -o FILE` writes it, `trueup run --plan FILE` makes the same plan anew and compares. Only what a person
+//! would want to decide about again makes a plan stale: files, facts of the host, variables, decisions and current
+//! values; not the age of a decision, nor the words in which something is told. Its form is published in
+//! docs/plan.schema.json. Knows no command line, and no time but the one it was made at.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::preview::{Foreseen, Forethought, Preview};
+use crate::change::Change;
+use crate::database::redact;
+use crate::disk::{self, DiskError};
+use crate::host::{Fact, Facts};
+use crate::plan::Plan;
+
+/// Version of the form.
+const SCHEMA: u32 = 1;
+
+/// Largest file that is read back.
+const LIMIT: u64 = 1 << 30;
+
+/// The facts that a plan holds for; none of them fluctuates.
+const FACTS: [Fact; 10] = [
+    Fact::Machine,
+    Fact::Architecture,
+    Fact::CpuModel,
+    Fact::CpuFlags,
+    Fact::Topology,
+    Fact::UsableCpus,
+    Fact::Memory,
+    Fact::Kernel,
+    Fact::Virtualization,
+    Fact::Cpufreq,
+];
+
+/// What a run would do, as it was foreseen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PlanFile {
+    /// Version of this form: 1.
+    pub schema: u32,
+    /// Version of trueup.
+    pub version: String,
+    /// When it was made.
+    #[schemars(with = "String")]
+    pub created_at: Timestamp,
+    /// The pipeline.
+    pub pipeline: PlannedPipeline,
+    /// What was asked for on the command line.
+    pub options: PlanOptions,
+    /// The variables of the pipeline with their values; passwords in URLs are left out.
+    pub variables: BTreeMap<String, Value>,
+    /// Facts of the host by name, each as a short text.
+    pub host: BTreeMap<String, String>,
+    /// Changes of the host that are known beforehand.
+    pub changes: usize,
+    /// Phases whose decision would be measured.
+    pub to_be_measured: usize,
+    /// The phases, each after those it needs.
+    pub phases: Vec<Preview>,
+}
+
+/// The pipeline of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlannedPipeline {
+    /// Its name.
+    pub name: String,
+    /// Its file, as it was given.
+    pub path: PathBuf,
+    /// All the files that it is made of, each with its digest (BLAKE3).
+    pub files: BTreeMap<String, String>,
+}
+
+/// What was asked for on the command line.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlanOptions {
+    /// Variables set with `--set`, as typed.
+    pub set: Vec<(String, String)>,
+    /// `--only`.
+    pub only: Vec<String>,
+    /// `--from`.
+    pub from: Vec<String>,
+    /// `--skip`.
+    pub skip: Vec<String>,
+    /// `--sysroot`.
+    pub sysroot: PathBuf,
+}
+
+/// Why a plan can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanFileError {
+    /// The disk.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// It is not a plan.
+    #[error("{} is not a plan that `trueup plan -o` has written", path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// It is one of another version.
+    #[error("{} is a plan in form {found}, and this trueup reads form {SCHEMA}", path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its form.
+        found: u32,
+    },
+}
+
+/// One thing that is not as it was when a plan was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// What.
+    pub what: String,
+    /// As planned.
+    pub then: String,
+    /// As it is.
+    pub now: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} -> {}", self.what, self.then, self.now)
+    }
+}
+
+impl PlanFile {
+    /// The plan of `plan`, which was bound with these options.
+    #[must_use]
+    pub fn new(
+        plan: &Plan,
+        options: PlanOptions,
+        facts: &Facts,
+        phases: Vec<Preview>,
+        created_at: Timestamp,
+    ) -> Self {
+        let mut host = facts.digest_parts(&FACTS);
+        if let Some(name) = &facts.hostname {
+            host.insert("hostname".to_owned(), name.value.clone());
+        }
+        let variables =
+            plan.scope.vars.iter().map(|(name, value)| (name.clone(), hidden(value))).collect();
+        let runs =
+            |wanted: fn(&Foreseen) -> usize| phases.iter().map(|one| wanted(&one.what)).sum();
+        Self {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            created_at,
+            pipeline: PlannedPipeline {
+                name: plan.pipeline.name.clone(),
+                path: plan.pipeline.path.clone(),
+                files: plan.files(),
+            },
+            options,
+            variables,
+            host,
+            changes: runs(|what| what.changes().len()),
+            to_be_measured: runs(|what| {
+                usize::from(matches!(what.decision(), Some(Forethought::ToBeMeasured { .. })))
+            }),
+            phases,
+        }
+    }
+
+    /// Writes it, durably and whole.
+    ///
+    /// # Errors
+    /// When it can't be written; what stood there is then untouched.
+    pub fn write(&self, path: &Path) -> Result<(), PlanFileError> {
+        let mut text = serde_json::to_vec_pretty(self)
+            .map_err(|source| PlanFileError::Form { path: path.to_owned(), source })?;
+        text.push(b'\n');
+        Ok(disk::replace(path, &text)?)
+    }
+
+    /// Reads one back.
+    ///
+    /// # Errors
+    /// When it can't be read, or is not a plan of this form.
+    pub fn read(path: &Path) -> Result<Self, PlanFileError> {
+        #[derive(Deserialize)]
+        struct Head {
+            schema: u32,
+        }
+        let text = disk::read_text(path, LIMIT)?;
+        let form = |source| PlanFileError::Form { path: path.to_owned(), source };
+        // The version first: what another version says elsewhere is not to be understood.
+        match serde_json::from_str::<Head>(&text).map_err(form)?.schema {
+            SCHEMA => serde_json::from_str(&text).map_err(form),
+            found => Err(PlanFileError::Version { path: path.to_owned(), found }),
+        }
+    }
+
+    /// What differs from this plan in one that was made anew.
+    #[must_use]
+    pub fn differences(&self, now: &Self) -> Vec<Difference> {
+        let mut found = Vec::new();
+        let mut tell = |what: &str, then: &dyn fmt::Display, now: &dyn fmt::Display| {
+            let (then, now) = (then.to_string(), now.to_string());
+            if then != now {
+                found.push(Difference { what: what.to_owned(), then, now });
+            }
+        };
+        tell("version of trueup", &self.version, &now.version);
+        let root = |plan: &Self| plan.options.sysroot.display().to_string();
+        tell("--sysroot", &root(self), &root(now));
+        maps("file", &self.pipeline.files, &now.pipeline.files, &mut found);
+        maps("fact", &self.host, &now.host, &mut found);
+        maps("variable", &self.variables, &now.variables, &mut found);
+        self.phase_differences(now, &mut found);
+        found
+    }
+
+    fn phase_differences(&self, now: &Self, found: &mut Vec<Difference>) {
+        let by_name = |plan: &Self| -> BTreeMap<String, usize> {
+            let names = plan.phases.iter().map(|one| one.phase.to_string());
+            names.enumerate().map(|(at, name)| (name, at)).collect()
+        };
+        let (before, after) = (by_name(self), by_name(now));
+        for (name, at) in &before {
+            let Some(other) = after.get(name) else {
+                found.push(difference(format!("phase `{name}`"), Some("planned"), None));
+                continue;
+            };
+            let (then, now) = (&self.phases[*at], &now.phases[*other]);
+            if then.uses != now.uses {
+                let what = format!("kind of `{name}`");
+                found.push(difference(what, Some(&then.uses), Some(&now.uses)));
+            }
+            outlooks(name, &then.what, &now.what, found);
+        }
+        for name in after.keys().filter(|name| !before.contains_key(*name)) {
+            found.push(difference(format!("phase `{name}`"), None, Some("there now")));
+        }
+    }
+}
+
+/// The JSON Schema of a plan, as published in docs/plan.schema.json.
+#[must_use]
+pub fn schema() -> Schema {
+    schema_for!(PlanFile)
+}
+
+impl Foreseen {
+    /// The changes of the host that are known beforehand.
+    #[must_use]
+    pub fn changes(&self) -> &[Change] {
+        match self {
+            Self::Runs { changes, .. } => changes,
+            _ => &[],
+        }
+    }
+
+    /// What is known of the decision of a phase that would run.
+    #[must_use]
+    pub fn decision(&self) -> Option<&Forethought> {
+        match self {
+            Self::Runs { decision, .. } => Some(decision),
+            _ => None,
+        }
+    }
+
+    /// In two or three words.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Skipped { .. } => "skipped",
+            Self::NotApplicable { .. } => "not applicable",
+            Self::Blocked { .. } => "would be blocked",
+            Self::Fails { .. } => "would fail",
+            Self::Runs { decision, .. } => match decision {
+                Forethought::Known { .. } | Forethought::Later { .. } => "will run",
+                Forethought::Cached { .. } => "from the cache",
+                Forethought::ToBeMeasured { .. } => "to be measured",
+            },
+        }
+    }
+}
+
+/// What differs between two outlooks of one phase; of what follows from something told already, nothing.
+fn outlooks(name: &str, then: &Foreseen, now: &Foreseen, found: &mut Vec<Difference>) {
+    let count = found.len();
+    if then.word() != now.word() {
+        let what = format!("outlook of `{name}`");
+        found.push(difference(what, Some(then.word()), Some(now.word())));
+    }
+    if let (Some(then), Some(now)) = (then.decision(), now.decision()) {
+        decisions(name, then, now, found);
+    }
+    let of = |what: &Foreseen| -> BTreeMap<String, (String, String)> {
+        let changes = what.changes().iter();
+        changes
+            .map(|one| (one.target.path().to_owned(), (one.from.clone(), one.to.clone())))
+            .collect()
+    };
+    let (before, after) = (of(then), of(now));
+    let explained = found.len() > count;
+    for path in before.keys().chain(after.keys()).collect::<BTreeSet<_>>() {
+        let place = |what: &str| format!("{what} of {path} (`{name}`)");
+        match (before.get(path), after.get(path)) {
+            (Some((from, to)), Some((is, wanted))) => {
+                if from != is {
+                    found.push(difference(place("current value"), Some(from), Some(is)));
+                }
+                if to != wanted && !explained {
+                    found.push(difference(place("wanted value"), Some(to), Some(wanted)));
+                }
+            }
+            // What is set already needs no change: the value wanted is the value there is.
+            (Some((from, to)), None) if !explained => {
+                found.push(difference(place("current value"), Some(from), Some(to)));
+            }
+            (None, Some((is, wanted))) if !explained => {
+                found.push(difference(place("current value"), Some(wanted), Some(is)));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn decisions(name: &str, then: &Forethought, now: &Forethought, found: &mut Vec<Difference>) {
+    let (mut keys, mut values) = ([None, None], [None, None]);
+    for (at, forethought) in [then, now].into_iter().enumerate() {
+        match forethought {
+            Forethought::Known { value, .. } => values[at] = Some(value.to_string()),
+            Forethought::Cached { key, value, .. } => {
+                keys[at] = Some(key.clone());
+                values[at] = Some(value.to_string());
+            }
+            Forethought::ToBeMeasured { key, .. } => keys[at].clone_from(key),
+            Forethought::Later { .. } => {}
+        }
+    }
+    let mut tell = |what: &str, [then, now]: [Option<String>; 2]| {
+        if let (Some(then), Some(now)) = (then, now)
+            && then != now
+        {
+            found.push(difference(format!("{what} of `{name}`"), Some(&then), Some(&now)));
+        }
+    };
+    tell("cache key", keys);
+    tell("decision", values);
+}
+
+/// What differs between two maps of things that are called `noun`.
+fn maps<T: PartialEq + Shown>(
+    noun: &str,
+    then: &BTreeMap<String, T>,
+    now: &BTreeMap<String, T>,
+    found: &mut Vec<Difference>,
+) {
+    for name in then.keys().chain(now.keys()).collect::<BTreeSet<_>>() {
+        let (before, after) = (then.get(name), now.get(name));
+        if before != after {
+            let (before, after) = (before.map(Shown::shown), after.map(Shown::shown));
+            let what = format!("{noun} `{name}`");
+            found.push(difference(what, before.as_deref(), after.as_deref()));
+        }
+    }
+}
+
+/// How a value is shown in a difference.
+trait Shown {
+    fn shown(&self) -> String;
+}
+
+impl Shown for String {
+    fn shown(&self) -> String {
+        self.clone()
+    }
+}
+
+impl Shown for Value {
+    fn shown(&self) -> String {
+        self.as_str().map_or_else(|| self.to_string(), str::to_owned)
+    }
+}
+
+fn difference(what: String, then: Option<&str>, now: Option<&str>) -> Difference {
+    let text = |value: Option<&str>| value.unwrap_or("nothing").to_owned();
+    Difference { what, then: text(then), now: text(now) }
+}
+
+/// A value without the passwords of URLs in it.
+fn hidden(value: &Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(redact(text)),
+        Value::Array(items) => Value::Array(items.iter().map(hidden).collect()),
+        Value::Object(fields) => Value::Object(
+            fields.iter().map(|(name, value)| (name.clone(), hidden(value))).collect(),
+        ),
+        plain => plain.clone(),
+    }
+}
+
+/// True when a text holds the password of a URL.
+#[must_use]
+pub fn has_password(text: &str) -> bool {
+    redact(text) != text
+}
