@@ -83,7 +83,7 @@ pub(super) enum Subcommand {
     Powd(PowdArgs),
     /// Load a verification service and measure it.
     Load(LoadArgs),
-    /// Print the JSON Schema of pipelines or of reports.
+    /// Print the JSON Schema of pipelines, plans or reports.
     Schema(SchemaArgs),
     /// Print completions for a shell.
     #[command(after_long_help = COMPLETIONS)]
@@ -218,10 +218,6 @@ pub(super) struct PlanArgs {
     /// As JSON.
     #[arg(long)]
     pub(super) json: bool,
-
-    /// Print the JSON Schema of plans instead.
-    #[arg(long)]
-    pub(super) schema: bool,
 }
 
 #[derive(Debug, Args)]
@@ -445,6 +441,8 @@ pub(super) struct SchemaArgs {
 pub(super) enum SchemaOf {
     /// Pipelines, with what each kind of phase is told.
     Pipeline,
+    /// Plans, as `trueup plan -o` writes them.
+    Plan,
     /// Reports.
     Report,
 }

@@ -2,11 +2,11 @@
 
 use std::io::Write as _;
 
-use super::args::{CheckArgs, GraphArgs};
+use super::args::{CheckArgs, GraphArgs, GraphFormat};
 use super::exit::{ExitCode, Failure};
 use super::{terminal, wire};
 use crate::phase;
-use crate::plan::graph_text;
+use crate::plan::Graph;
 use crate::report::wrap;
 
 /// Columns of the names in the list of kinds.
@@ -30,6 +30,14 @@ pub(super) fn check(options: &CheckArgs) -> Result<ExitCode, Failure> {
 
 pub(super) fn graph(options: &GraphArgs) -> Result<ExitCode, Failure> {
     let (plan, _) = wire::plan(&options.pipeline)?;
-    std::io::stdout().lock().write_all(graph_text(&plan).as_bytes())?;
+    let plan = wire::expecting(plan, &options.state.results);
+    let graph = Graph::new(&plan);
+    let text = match options.format {
+        GraphFormat::Text => graph.text(terminal::width()),
+        GraphFormat::Dot => graph.dot(),
+        GraphFormat::Mermaid => graph.mermaid(),
+        GraphFormat::Svg => graph.svg(),
+    };
+    std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(ExitCode::Success)
 }

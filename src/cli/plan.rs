@@ -17,7 +17,7 @@ use crate::database::redact;
 use crate::diagnostic::Diagnostic;
 use crate::engine::{
     Difference, Foreseen, Forethought, Memory, PlanFile, PlanOptions, Preview, has_password,
-    plan_schema, preview,
+    preview,
 };
 use crate::event::{ProgressBoard, RunId};
 use crate::host::Facts;
@@ -33,11 +33,6 @@ const NAMES: usize = 32;
 
 pub(super) fn plan(options: &PlanArgs) -> Result<ExitCode, Failure> {
     let mut out = std::io::stdout().lock();
-    if options.schema {
-        serde_json::to_writer_pretty(&mut out, &plan_schema())?;
-        writeln!(out)?;
-        return Ok(ExitCode::Success);
-    }
     if options.output.is_some() {
         refuse_passwords(&options.pipeline.set)?;
     }

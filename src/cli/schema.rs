@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use super::args::{SchemaArgs, SchemaOf};
 use super::exit::{ExitCode, Failure};
-use crate::{phase, plan, report};
+use crate::{engine, phase, plan, report};
 
 pub(super) fn schema(options: &SchemaArgs) -> Result<ExitCode, Failure> {
     let mut out = std::io::stdout().lock();
@@ -12,6 +12,7 @@ pub(super) fn schema(options: &SchemaArgs) -> Result<ExitCode, Failure> {
         SchemaOf::Pipeline => {
             serde_json::to_writer_pretty(&mut out, &plan::schema(&phase::standard()))?;
         }
+        SchemaOf::Plan => serde_json::to_writer_pretty(&mut out, &engine::plan_schema())?,
         SchemaOf::Report => serde_json::to_writer_pretty(&mut out, &report::file::schema())?,
     }
     writeln!(out)?;

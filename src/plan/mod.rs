@@ -5,11 +5,11 @@
 
 mod bind;
 mod critical;
+mod graph;
 mod schema;
 mod select;
 #[cfg(test)]
 mod tests;
-mod text;
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use serde_json::Value;
 
 pub use bind::{Binding, bind};
 pub use critical::Critical;
+pub use graph::Graph;
 pub use schema::schema;
 pub use select::Selection;
-pub use text::graph_text;
 
 use crate::diagnostic::Diagnostic;
 use crate::event::{PhaseName, PhaseSummary, PipelineSummary};

@@ -108,8 +108,8 @@ fn a_plan_as_json_tells_every_outlook_in_the_published_form_and_so_does_the_text
     assert_eq!((&change["from"], &change["to"]), (&Value::from("60"), &Value::from("10")));
 
     let schema = fs::read_to_string(checkout().join("docs/plan.schema.json")).unwrap();
-    let printed = house.trueup(&["plan", "--schema"]).wanted(0).stdout;
-    assert!(printed == schema, "docs/plan.schema.json is not what `trueup plan --schema` prints");
+    let printed = house.trueup(&["schema", "plan"]).wanted(0).stdout;
+    assert!(printed == schema, "docs/plan.schema.json is not what `trueup schema plan` prints");
     let schema = serde_json::from_str(&schema).unwrap();
     let validator = jsonschema::validator_for(&schema).unwrap();
     let wrong: Vec<String> = validator.iter_errors(&plan).map(|error| error.to_string()).collect();
@@ -255,4 +255,39 @@ fn the_graph_is_shown_in_the_order_in_which_phases_can_run() {
     let line = |name: &str| graph.lines().position(|line| line.contains(name)).unwrap();
     assert!(line("pool  ") < line("user  "), "{graph}");
     assert!(graph.contains("after pool"), "an expression is an edge too: {graph}");
+}
+
+#[test]
+fn every_form_of_the_graph_marks_the_critical_path_by_what_the_last_run_took() {
+    let house = House::with_phases(
+        "  quick: { uses: command, with: { argv: [/bin/true] } }
+  slow: { uses: command, with: { argv: [/bin/sleep, '0.2'] } }
+  end: { uses: command, needs: [quick, slow], with: { argv: [/bin/true] } }
+",
+    );
+    let graph = |format: &str| {
+        let mut arguments = vec!["graph", "p.yaml", "--format", format];
+        let results = house.path("results").display().to_string();
+        arguments.extend(["--results", &results]);
+        house.trueup(&arguments).wanted(0).stdout
+    };
+    let by_number = graph("text");
+    assert!(by_number.contains("* quick") && by_number.contains("by number of phases"));
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    let text = graph("text");
+    assert!(
+        text.contains("* slow") && text.contains("* end") && !text.contains("* quick"),
+        "{text}"
+    );
+    assert!(text.contains("by what phases took the last time"), "{text}");
+    assert!(text.lines().any(|line| line.contains("slow") && line.contains(" s")), "{text}");
+    let dot = graph("dot");
+    assert!(dot.contains("\"slow\" -> \"end\" [color="), "{dot}");
+    assert!(dot.contains("\"quick\" -> \"end\";"), "{dot}");
+    let mermaid = graph("mermaid");
+    assert!(mermaid.contains("class n1,n2 hot") && mermaid.contains("linkStyle 1 "), "{mermaid}");
+    let svg = graph("svg");
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
+    assert_eq!(svg.matches("class=\"box hot\"").count(), 2);
+    assert!(!svg.contains("href") && !svg.contains("url("), "it needs nothing else");
 }
