@@ -409,3 +409,93 @@ fn hidden(value: &Value) -> Value {
 pub fn has_password(text: &str) -> bool {
     redact(text) != text
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A plan of these phases.
+    fn plan(phases: &Value) -> PlanFile {
+        let plan = json!({
+            "schema": 1, "version": "1", "created_at": "2026-11-24T12:00:00Z",
+            "pipeline": { "name": "p", "path": "p.yaml", "files": {} },
+            "options": { "set": [], "only": [], "from": [], "skip": [], "sysroot": "/" },
+            "variables": {}, "host": {}, "changes": 0, "to_be_measured": 0, "phases": phases,
+        });
+        serde_json::from_value(plan).unwrap()
+    }
+
+    fn phase(name: &str, decision: &Value, changes: &[(&str, &str)]) -> Value {
+        let change = |(from, to): &(&str, &str)| {
+            let target = json!({ "kind": "setting", "path": "/proc/sys/vm/swappiness" });
+            json!({ "phase": name, "target": target, "from": from, "to": to })
+        };
+        let changes: Vec<Value> = changes.iter().map(change).collect();
+        json!({ "phase": name, "uses": "k", "outlook": "runs", "decision": decision, "changes": changes })
+    }
+
+    fn known(value: i32) -> Value {
+        json!({ "is": "known", "told": "", "value": value })
+    }
+
+    fn cached(key: &str, value: i32, age: f64) -> Value {
+        json!({ "is": "cached", "told": "", "value": value, "key": key, "age_seconds": age, "run": "r" })
+    }
+
+    fn measured(key: &str) -> Value {
+        json!({ "is": "to_be_measured", "why": "never measured here", "key": key })
+    }
+
+    fn told(then: &[Value], now: &[Value]) -> Vec<String> {
+        let [then, now] = [then, now].map(|phases| plan(&json!(phases)));
+        then.differences(&now).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn each_difference_is_told_once_and_by_its_cause() {
+        let set = |from| phase("a", &known(1), &[(from, "10")]);
+        let cases = [
+            (set("60"), set("33"), "current value of /proc/sys/vm/swappiness (`a`): 60 -> 33"),
+            (
+                set("60"),
+                phase("a", &known(1), &[]),
+                "current value of /proc/sys/vm/swappiness (`a`): 60 -> 10",
+            ),
+            (
+                phase("a", &known(1), &[]),
+                set("60"),
+                "current value of /proc/sys/vm/swappiness (`a`): 10 -> 60",
+            ),
+            (set("60"), phase("a", &known(2), &[("60", "20")]), "decision of `a`: 1 -> 2"),
+            (
+                phase("a", &cached("k1", 1, 5.0), &[]),
+                phase("a", &cached("k1", 2, 1.0), &[]),
+                "decision of `a`: 1 -> 2",
+            ),
+            (
+                phase("a", &measured("k1"), &[]),
+                phase("a", &measured("k2"), &[]),
+                "cache key of `a`: k1 -> k2",
+            ),
+            (
+                phase("a", &measured("k1"), &[]),
+                phase("a", &cached("k1", 2, 1.0), &[]),
+                "outlook of `a`: to be measured -> from the cache",
+            ),
+        ];
+        for (then, now, wanted) in cases {
+            assert_eq!(told(&[then], &[now]), [wanted]);
+        }
+    }
+
+    #[test]
+    fn phases_that_came_and_went_are_told_and_the_age_of_a_decision_is_not() {
+        let one = |name: &str| phase(name, &known(1), &[]);
+        let wanted = ["phase `a`: planned -> nothing", "phase `b`: nothing -> there now"];
+        assert_eq!(told(&[one("a")], &[one("b")]), wanted);
+        let aged = |age| phase("a", &cached("k", 1, age), &[("60", "10")]);
+        assert_eq!(told(&[aged(5.0)], &[aged(7200.0)]), Vec::<String>::new());
+    }
+}
