@@ -12,6 +12,7 @@ mod crash;
 mod engine;
 mod governor;
 mod house;
+mod language;
 mod plan;
 mod postgres;
 mod powd;
