@@ -88,10 +88,7 @@ async fn foresee(
     if !plan.phases[position].selected {
         return (Foreseen::Skipped("not selected".to_owned()), None);
     }
-    let mut scope = plan.scope.clone();
-    for (need, visible) in outputs {
-        scope.phases.insert(plan.name(*need).as_str().to_owned(), visible.clone());
-    }
+    let scope = plan.scope_of(position, |need| outputs.get(&need));
     match &plan.spec(position).when {
         Some(Condition::Literal(false)) => {
             return (Foreseen::Skipped("`when` is false".to_owned()), None);

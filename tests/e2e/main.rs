@@ -14,6 +14,7 @@ mod engine;
 mod gate;
 mod governor;
 mod house;
+mod language;
 mod plan;
 mod postgres;
 mod powd;
