@@ -6,6 +6,7 @@
 mod args;
 mod cache;
 mod exit;
+mod explain;
 mod host;
 mod load;
 mod pipelines;

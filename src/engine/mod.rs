@@ -27,4 +27,4 @@ mod unit;
 pub use dispatcher::{Action, Dispatcher, End, Input};
 pub use preview::{Foreseen, Forethought, Preview, preview};
 pub use run::{RunEnd, RunError, RunOptions, run};
-pub use stages::{Memory, TTL};
+pub use stages::Memory;

@@ -1,21 +1,20 @@
 //! The four stages of one attempt: observe, decide or recall, apply through the journal, verify.
 
 use std::future::Future;
-use std::time::Duration;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::cache::{CacheDirectory, Lookup, Manifest, MissReason, Origin};
+use crate::cache::{
+    CacheDirectory, CacheError, Lookup, Manifest, MissReason, Origin, digest_inputs,
+};
 use crate::change::{Applied, Applier, ApplyResult, Change, Reverted, TakenBack};
 use crate::event::{
     ChangeRecord, ChangeResult, Check, CheckState, DecisionSource, Event, Outcome, Stage,
 };
 use crate::phase::{AnyKind, AnyPhase, Applicability, Context, PhaseError};
-use crate::pipeline::Scope;
+use crate::pipeline::{CachePolicy, Scope};
 use crate::plan::Plan;
-
-/// How long decisions are remembered.
-pub const TTL: Duration = Duration::from_hours(24);
 
 /// How decisions are remembered in a run.
 #[derive(Debug, Clone)]
@@ -26,6 +25,16 @@ pub enum Memory {
     Refresh(CacheDirectory),
     /// Neither.
     Off,
+}
+
+impl Memory {
+    /// Writes down what was remembered and is not on the disk yet.
+    pub(super) async fn flush(&self) -> Result<(), CacheError> {
+        let (Self::Use(cache) | Self::Refresh(cache)) = self else { return Ok(()) };
+        let cache = cache.clone();
+        // A panic in there would be told as one; whatever it was, the decisions hold without being written.
+        tokio::task::spawn_blocking(move || cache.flush()).await.unwrap_or(Ok(()))
+    }
 }
 
 /// What all phases of a run share beyond their context.
@@ -112,15 +121,28 @@ async fn stage<T>(
 }
 
 /// All that the decision of a phase depends on; after it has observed.
-pub(super) fn key_manifest(
+pub(super) async fn key_manifest(
     kind: &dyn AnyKind,
     phase: &dyn AnyPhase,
+    policy: &CachePolicy,
     cx: &Context,
 ) -> Result<Manifest, PhaseError> {
     let depends = Value::Object(phase.depends_on(cx)?.into_iter().collect());
-    Ok(Manifest::new(kind.name(), kind.revision())
+    let manifest = Manifest::new(kind.name(), kind.revision())
+        .on(policy.scope, cx.run.facts.identity())
         .with("with", phase.with())
-        .with("depends", &depends))
+        .with("depends", &depends);
+    if policy.inputs.is_empty() {
+        return Ok(manifest);
+    }
+    let globs: Vec<String> = policy.inputs.iter().map(|glob| glob.value.clone()).collect();
+    let run = Arc::clone(&cx.run);
+    let inputs =
+        blocking(move || digest_inputs(&run.pipeline_dir, globs.iter().map(String::as_str)));
+    let inputs = inputs.await?.map_err(|error| {
+        PhaseError::because("could not tell what the decision depends on", error)
+    })?;
+    Ok(inputs.iter().fold(manifest, |manifest, (path, digest)| manifest.with_input(path, digest)))
 }
 
 /// Takes the decision from the cache, or makes and remembers it.
@@ -132,35 +154,40 @@ async fn decide(
     cx: &Context,
 ) -> Result<Value, PhaseError> {
     let kind = &plan.phases[position].kind;
-    if !kind.cached() {
+    let policy = &plan.spec(position).cache;
+    if !kind.cached() || !policy.on {
         let decision = phase.decide(cx).await?;
         return tell_decision(cx, phase, DecisionSource::Run { key: None, miss: None }, decision);
     }
-    let manifest = key_manifest(kind.as_ref(), phase, cx)?;
+    let manifest = key_manifest(kind.as_ref(), phase, policy, cx).await?;
     let miss = match &shared.memory {
         Memory::Off => None,
         Memory::Refresh(_) => Some(MissReason::Refresh),
-        Memory::Use(cache) => match cache.look_up(kind.name(), cx.phase.as_str(), &manifest) {
-            Lookup::Miss(reason) => Some(reason),
-            Lookup::Hit { entry, age } => match phase.recall(&entry.decision) {
-                Ok(()) => {
-                    let key = entry.key.to_string();
-                    let age_seconds = age.as_secs_f64();
-                    let source = DecisionSource::Cache { key, age_seconds, measured_by: entry.run };
-                    return tell_decision(cx, phase, source, entry.decision);
-                }
-                Err(error) => Some(MissReason::Untrusted {
-                    path: entry.key.to_string(),
-                    flaw: error.to_string(),
-                }),
-            },
-        },
+        Memory::Use(cache) => {
+            match cache.look_up(kind.name(), cx.phase.as_str(), &manifest, policy.ttl) {
+                Lookup::Miss(reason) => Some(reason),
+                Lookup::Hit { entry, age } => match phase.recall(&entry.decision) {
+                    Ok(()) => {
+                        let source = DecisionSource::Cache {
+                            key: entry.key.to_string(),
+                            age_seconds: age.as_secs_f64(),
+                            measured_by: entry.run,
+                        };
+                        return tell_decision(cx, phase, source, entry.decision);
+                    }
+                    Err(error) => Some(MissReason::Untrusted {
+                        path: entry.key.to_string(),
+                        flaw: error.to_string(),
+                    }),
+                },
+            }
+        }
     };
     if let Some(reason @ MissReason::Untrusted { .. }) = &miss {
         cx.note(reason.to_string());
     }
     let decision = phase.decide(cx).await?;
-    let key = remember(shared, cx, kind.name(), manifest, &decision).await;
+    let key = remember(shared, cx, kind.name(), (&manifest, policy), &decision).await;
     let miss = miss.map(|reason| reason.to_string());
     tell_decision(cx, phase, DecisionSource::Run { key, miss }, decision)
 }
@@ -176,26 +203,21 @@ fn tell_decision(
     Ok(decision)
 }
 
-/// A decision that can't be remembered is told of, and holds all the same.
+/// A decision that can't be remembered is told of, and holds all the same. One that could not be written yet is
+/// tried again at the end of the run, which tells of it then.
 async fn remember(
     shared: &Shared,
     cx: &Context,
     kind: &'static str,
-    manifest: Manifest,
+    (manifest, policy): (&Manifest, &CachePolicy),
     decision: &Value,
 ) -> Option<String> {
     let (Memory::Use(cache) | Memory::Refresh(cache)) = &shared.memory else { return None };
-    let (cache, decision) = (cache.clone(), decision.clone());
-    let (phase, run) = (cx.phase.clone(), cx.run.run.clone());
-    let written = tokio::task::spawn_blocking(move || {
-        let origin = Origin { kind, phase: phase.as_str(), run: run.as_str() };
-        cache.remember(manifest, origin, decision, TTL)
-    });
-    match written.await {
-        Ok(Ok(key)) => Some(key.to_string()),
-        Ok(Err(error)) => {
-            cx.note(format!("the decision could not be remembered: {error}"));
-            None
+    let origin = Origin { kind, phase: cx.phase.as_str(), run: cx.run.run.as_str() };
+    match cache.remember(manifest, origin, decision, policy.ttl) {
+        Ok(key) => {
+            let _ = shared.memory.flush().await;
+            Some(key.to_string())
         }
         Err(error) => {
             cx.note(format!("the decision could not be remembered: {error}"));
