@@ -72,7 +72,7 @@ pub(super) enum Subcommand {
     Graph(PipelineArgs),
     /// Show the facts of this host, each with the file it was read from.
     Host(HostArgs),
-    /// List or forget remembered decisions.
+    /// List, explain or forget remembered decisions.
     Cache(CacheArgs),
     /// Show reports of earlier runs.
     Report(ReportArgs),
@@ -92,7 +92,7 @@ pub(super) enum Subcommand {
 }
 
 /// A pipeline and what it is bound to.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct PipelineArgs {
     /// The pipeline's file.
     #[arg(default_value = "pipelines/optimize.yaml")]
@@ -232,12 +232,53 @@ pub(super) struct CacheArgs {
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum CacheCommand {
     /// List remembered decisions.
-    Ls,
+    Ls {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell whether a phase would take its decision from the cache now, and what has changed if it would not.
+    Explain(ExplainArgs),
+    /// Remove decisions by age and size, or those that have expired when not told which.
+    Prune(PruneArgs),
     /// Forget decisions: all, or those of one kind of phase.
     Clear {
         /// The kind of phase.
         kind: Option<String>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// The phase.
+    #[arg(value_name = "PHASE")]
+    pub(super) phase: String,
+
+    /// Compare with the decision that this run used or made, instead of the latest one of the phase.
+    #[arg(long, value_name = "RUN")]
+    pub(super) against: Option<String>,
+
+    /// As JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+
+    #[command(flatten)]
+    pub(super) pipeline: PipelineArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PruneArgs {
+    /// What was decided longer ago, such as 7d.
+    #[arg(long, value_name = "DURATION")]
+    pub(super) older_than: Option<Span>,
+
+    /// The oldest, until all together are not larger, such as 100MiB.
+    #[arg(long, value_name = "SIZE")]
+    pub(super) max_size: Option<Bytes>,
+
+    /// What has expired.
+    #[arg(long)]
+    pub(super) expired: bool,
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::args::{PlanArgs, ProgressMode, RunArgs, StateArgs};
+use super::args::{PipelineArgs, PlanArgs, ProgressMode, RunArgs, StateArgs};
 use super::exit::{self, ExitCode, Failure};
 use super::{terminal, wire};
 use crate::cache::CacheDirectory;
@@ -196,15 +196,14 @@ fn program() -> Result<PathBuf, Failure> {
     std::env::current_exe().map_err(|error| Failure::because("run::program", &error))
 }
 
-fn show_preview(
-    pipeline: &super::args::PipelineArgs,
+/// What phases are given when nothing is to be touched.
+pub(super) fn looking_context(
+    pipeline: &PipelineArgs,
     state: &StateArgs,
-    memory: &Memory,
-    detailed: bool,
-) -> Result<ExitCode, Failure> {
-    let (plan, facts) = wire::plan(pipeline)?;
+    facts: Facts,
+) -> Result<Arc<RunContext>, Failure> {
     let clock = Clock::system();
-    let context = Arc::new(RunContext {
+    Ok(Arc::new(RunContext {
         run: RunId::new(clock.now(), std::process::id()),
         sysroot: wire::sysroot(&pipeline.sysroot)?,
         trials: trial_store(state, &facts, &clock)?,
@@ -218,7 +217,17 @@ fn show_preview(
         cancel: tokio_util::sync::CancellationToken::new(),
         abandon: tokio_util::sync::CancellationToken::new(),
         program_digest: OnceLock::new(),
-    });
+    }))
+}
+
+fn show_preview(
+    pipeline: &PipelineArgs,
+    state: &StateArgs,
+    memory: &Memory,
+    detailed: bool,
+) -> Result<ExitCode, Failure> {
+    let (plan, facts) = wire::plan(pipeline)?;
+    let context = looking_context(pipeline, state, facts)?;
     let previews = wire::runtime()?.block_on(preview(&plan, memory, &context));
     let mut out = std::io::stdout().lock();
     let width = previews.iter().map(|one| one.phase.as_str().len()).max().unwrap_or(0);

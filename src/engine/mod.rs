@@ -33,4 +33,4 @@ pub use outputs::Outputs;
 pub use preview::{Foreseen, Forethought, Preview, preview};
 pub use resume::Earlier;
 pub use run::{RunEnd, RunError, RunOptions, run};
-pub use stages::{Memory, TTL};
+pub use stages::Memory;

@@ -127,14 +127,18 @@ async fn foresee(
             return Ok((Foreseen::NotApplicable(reason), None));
         }
         let (decision, visible) = if kind.cached() {
-            let manifest = match key_manifest(kind.as_ref(), phase.as_ref(), &cx) {
+            let policy = &plan.spec(position).cache;
+            let manifest = key_manifest(kind.as_ref(), phase.as_ref(), policy, &cx).await;
+            let manifest = match manifest {
                 Ok(manifest) => manifest,
                 Err(_) if undecided => return Ok((later(kind.as_ref()), None)),
                 Err(error) => return Ok((waits(&error.told()), None)),
             };
             let look_up = match memory {
-                Memory::Use(cache) => cache.look_up(kind.name(), cx.phase.as_str(), &manifest),
-                Memory::Refresh(_) | Memory::Off => {
+                Memory::Use(cache) if policy.on => {
+                    cache.look_up(kind.name(), cx.phase.as_str(), &manifest, policy.ttl)
+                }
+                _ => {
                     return Ok((waits("told to measure anew"), None));
                 }
             };
