@@ -51,12 +51,13 @@ pub(super) fn line(event: &Event) -> Option<(String, String)> {
         }
         Event::Gated { phase, gate } => {
             let from = match &gate.source {
-                DecisionSource::Cache { age_seconds, .. } => {
-                    format!(" (from the cache, {} old)", age(age_seconds.unwrap_or(0.0)))
+                DecisionSource::Cache { age_seconds: Some(seconds), .. } => {
+                    format!("from the cache, {} old", age(*seconds))
                 }
-                DecisionSource::Run { .. } => format!(" ({:.1} s)", gate.seconds),
+                DecisionSource::Cache { measured_by, .. } => format!("of run {measured_by}"),
+                DecisionSource::Run { .. } => format!("{:.1} s", gate.seconds),
             };
-            of(phase, format!("gate: {}{from}", gate.told()))
+            of(phase, format!("gate: {} ({from})", gate.told()))
         }
         Event::Noted { phase, text } => {
             Some((phase.as_ref().map_or("trueup".to_owned(), ToString::to_string), text.clone()))
