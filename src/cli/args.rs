@@ -160,6 +160,8 @@ pub(super) enum ProgressMode {
     Plain,
     /// Every event as a JSON object on standard output.
     Json,
+    /// Nothing but the status of the unit that it runs in (sd_notify); in a unit with Type=notify it is told always.
+    Systemd,
     /// Nothing; the exit code and the report tell.
     None,
 }

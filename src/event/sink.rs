@@ -31,6 +31,14 @@ pub trait EventSink: Send {
     /// # Errors
     /// When it can't go on; it is given no further record.
     fn accept(&mut self, record: &Record) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+    /// All that has happened so far was taken: one that gathers what it writes does so now.
+    ///
+    /// # Errors
+    /// When it can't go on; it is given no further record.
+    fn pause(&mut self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(())
+    }
 }
 
 /// A reader at work: its queue and its thread.
@@ -54,12 +62,18 @@ impl Fanout {
         for mut reader in readers {
             let (queue, records) = channel::<Arc<Record>>();
             let name = reader.name();
-            let read = move || {
-                for record in records {
-                    reader.accept(&record).map_err(|source| SinkError { reader: name, source })?;
+            let mut read_all = move || {
+                while let Ok(mut record) = records.recv() {
+                    loop {
+                        reader.accept(&record)?;
+                        let Ok(next) = records.try_recv() else { break };
+                        record = next;
+                    }
+                    reader.pause()?;
                 }
                 Ok(())
             };
+            let read = move || read_all().map_err(|source| SinkError { reader: name, source });
             let thread = std::thread::Builder::new().name(format!("events-{name}")).spawn(read)?;
             started.push(Reader { queue, thread });
         }

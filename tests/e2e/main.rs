@@ -16,6 +16,7 @@ mod plan;
 mod postgres;
 mod powd;
 mod record;
+mod reports;
 mod signals;
 mod texts;
 mod whole;
