@@ -18,7 +18,7 @@ use crate::event::{EventSink, ProgressBoard, RunId, SinkError, read_log};
 use crate::host::Facts;
 use crate::phase::{RunContext, Services};
 use crate::plan::Plan;
-use crate::report::file::RunFiles;
+use crate::report::file::{RunFiles, Wanted};
 use crate::report::live::{JsonLines, PlainLines, ProgressBars, Screen, ServiceStatus};
 use crate::report::{Report, fold, summary};
 use crate::shutdown::Shutdown;
@@ -39,7 +39,7 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
     let (plan, facts) = wire::plan(&options.pipeline)?;
     let progress = ProgressBoard::default();
     let mode = shown_as(options.progress);
-    let files = RunFiles::new(options.state.results.clone());
+    let files = RunFiles::new(options.state.results.clone(), wanted_files(options));
     let reported = files.ended();
     let mut readers = readers(mode, options, &plan, &progress, &clock)?;
     readers.push(Box::new(files));
@@ -143,6 +143,14 @@ fn shown_as(mode: ProgressMode) -> ProgressMode {
         ProgressMode::Bar if !std::io::stderr().is_terminal() => ProgressMode::Plain,
         other => other,
     }
+}
+
+/// What is written about the run beside its report.
+fn wanted_files(options: &RunArgs) -> Wanted {
+    let files =
+        options.report.iter().map(|(format, path)| ((*format).into(), path.clone())).collect();
+    let ci_summary = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
+    Wanted { files, ci_summary: ci_summary.map(PathBuf::from) }
 }
 
 /// All that reads the events of a run.

@@ -48,7 +48,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("phase", &[ISLANDS, VOCABULARY]),
     ("plan", &[VOCABULARY, &["phase"]]),
     ("engine", &[ISLANDS, VOCABULARY, &["cache", "store", "phase", "plan"]]),
-    ("report", &[&["event"], DATA]),
+    ("report", &[&["event", "measure"], DATA]),
     ("dashboard", &[&["store", "analytics", "event"]]),
     (
         "cli",

@@ -13,6 +13,9 @@ const MOST: usize = 8;
 const BAR: usize = 16;
 const NAME: usize = 18;
 
+/// Most columns of a name.
+const LONGEST: usize = 30;
+
 /// Below this many seconds an estimate says nothing.
 const SOON: f64 = 1.0;
 
@@ -57,16 +60,21 @@ impl Board {
 
     /// The lines as they are `elapsed` seconds after the run began: the phases that run longest, and the run as a whole.
     pub(super) fn lines(&self, elapsed: f64, progress: &ProgressBoard) -> Vec<String> {
+        let shown = self.running.keys().take(MOST).map(|name| short(name.as_str()).len());
+        let width = shown.max().unwrap_or(0).max(NAME);
         let mut lines: Vec<String> = self
             .running
             .iter()
             .take(MOST)
-            .map(|(name, running)| self.of_phase(name, running, elapsed, progress.of(name)))
+            .map(|(name, running)| {
+                let line = self.of_phase(name, running, elapsed, progress.of(name));
+                format!("{:<width$} {line}", short(name.as_str()))
+            })
             .collect();
         if self.running.len() > MOST {
             lines.push(format!("and {} more", self.running.len() - MOST));
         }
-        lines.push(self.of_run(elapsed));
+        lines.push(format!("{:<width$} {}", "all", self.of_run(elapsed)));
         lines
     }
 
@@ -90,7 +98,7 @@ impl Board {
             }
             _ => (all.map(|all| so_far / all), stage.to_owned()),
         };
-        format!("{name:<NAME$} [{}] {time}  {note}", bar(share.unwrap_or(0.0)))
+        format!("[{}] {time}  {note}", bar(share.unwrap_or(0.0)))
     }
 
     fn of_run(&self, elapsed: f64) -> String {
@@ -101,8 +109,13 @@ impl Board {
             format!(", {about} {} left", age(left.seconds))
         });
         let (ended, phases, bar) = (self.ended, self.phases, bar(share));
-        format!("{:<NAME$} [{bar}] {ended} of {phases} phases, {}{left}", "all", age(elapsed))
+        format!("[{bar}] {ended} of {phases} phases, {}{left}", age(elapsed))
     }
+}
+
+/// A name that leaves room for the rest.
+fn short(name: &str) -> String {
+    if name.len() <= LONGEST { name.to_owned() } else { format!("{}..", &name[..LONGEST - 2]) }
 }
 
 fn bar(share: f64) -> String {
