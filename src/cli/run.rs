@@ -20,11 +20,13 @@ use crate::engine::{
 use crate::event::{EventSink, ProgressBoard, RunId, SinkError, read_log};
 use crate::host::Facts;
 use crate::phase::{RunContext, Services};
-use crate::report::file::{RunFiles, last_durations};
-use crate::report::live::{JsonLines, PlainLines, ProgressBars};
+use crate::plan::Plan;
+use crate::report::file::{RunFiles, Wanted, last_durations};
+use crate::report::live::{JsonLines, PlainLines, ProgressBars, Screen, ServiceStatus};
 use crate::report::{Report, fold, summary};
 use crate::shutdown::Shutdown;
 use crate::store::TrialStore;
+use crate::supervisor::Notifier;
 use crate::tuner::trial::TrialLog;
 
 pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
@@ -41,9 +43,10 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
     plan.expect(&last_durations(&options.state.results, &plan.pipeline.name));
     let progress = ProgressBoard::default();
     let mode = shown_as(options.progress);
-    let report = RunFiles::new(options.state.results.clone());
-    let reported = report.ended();
-    let readers = readers(mode, &progress, report)?;
+    let files = RunFiles::new(options.state.results.clone(), wanted_files(options));
+    let reported = files.ended();
+    let mut readers = readers(mode, options, &plan, &progress, &clock)?;
+    readers.push(Box::new(files));
     let earlier = earlier(options)?;
     let trials = trial_store(&options.state, &facts, &clock)?;
     let sysroot = wire::sysroot(&options.pipeline.sysroot)?;
@@ -153,25 +156,59 @@ fn shown_as(mode: ProgressMode) -> ProgressMode {
             ProgressMode::Bar
         }
         ProgressMode::Auto => ProgressMode::Plain,
+        ProgressMode::Bar if !std::io::stderr().is_terminal() => ProgressMode::Plain,
         other => other,
     }
 }
 
+/// What is written about the run beside its report.
+fn wanted_files(options: &RunArgs) -> Wanted {
+    let files =
+        options.report.iter().map(|(format, path)| ((*format).into(), path.clone())).collect();
+    let ci_summary = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
+    Wanted { files, ci_summary: ci_summary.map(PathBuf::from) }
+}
+
+/// All that reads the events of a run.
 fn readers(
     mode: ProgressMode,
+    options: &RunArgs,
+    plan: &Plan,
     progress: &ProgressBoard,
-    report: RunFiles,
+    clock: &Clock,
 ) -> Result<Vec<Box<dyn EventSink>>, Failure> {
-    let mut readers: Vec<Box<dyn EventSink>> = vec![Box::new(report)];
+    let mut readers: Vec<Box<dyn EventSink>> = Vec::new();
     match mode {
         ProgressMode::Bar => {
-            readers.push(Box::new(ProgressBars::start(progress.clone(), terminal::width())?));
+            let screen = Screen {
+                columns: terminal::width(),
+                jobs: usize::from(options.jobs),
+                results_dir: options.state.results.clone(),
+            };
+            let bars = ProgressBars::start(progress.clone(), clock.clone(), screen)?;
+            readers.push(Box::new(bars));
         }
-        ProgressMode::Json => readers.push(Box::new(JsonLines(std::io::stdout()))),
+        ProgressMode::Json => readers.push(Box::new(JsonLines::new(std::io::stdout()))),
         ProgressMode::Plain | ProgressMode::Auto => {
-            readers.push(Box::new(PlainLines(std::io::stdout())));
+            readers.push(Box::new(PlainLines::new(std::io::stdout())));
         }
-        ProgressMode::None => {}
+        ProgressMode::Systemd | ProgressMode::None => {}
+    }
+    let manager = Notifier::from_env();
+    if mode == ProgressMode::Systemd && manager.is_silent() {
+        let told = "there is no service manager to tell: $NOTIFY_SOCKET is not set";
+        let found = Diagnostic::error("run::notify", told)
+            .help("run it in a unit with Type=notify, or with another --progress");
+        return Err(Failure::from(found).exit(ExitCode::Invalid));
+    }
+    if !manager.is_silent() {
+        let timeouts = plan
+            .pipeline
+            .phases
+            .iter()
+            .map(|phase| (phase.name.value.clone(), phase.timeout))
+            .collect();
+        readers.push(Box::new(ServiceStatus::start(manager, clock.clone(), timeouts)?));
     }
     Ok(readers)
 }

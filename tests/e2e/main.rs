@@ -19,6 +19,7 @@ mod plan;
 mod postgres;
 mod powd;
 mod record;
+mod reports;
 mod resume;
 mod shell;
 mod signals;
