@@ -290,6 +290,8 @@ impl<'de> Visitor<'de> for TreeVisitor {
         while let Some(node) = items.next_element::<Node>()? {
             list.push(node);
         }
+        // Most lists and maps are shorter than what is made room for at first, and there are many of them.
+        list.shrink_to_fit();
         Ok(Tree::List(list))
     }
 
@@ -299,6 +301,7 @@ impl<'de> Visitor<'de> for TreeVisitor {
             let node = entries.next_value::<Node>()?;
             map.push((key.value, raw_span(&key.referenced), node));
         }
+        map.shrink_to_fit();
         Ok(Tree::Map(map))
     }
 }

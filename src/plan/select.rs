@@ -22,10 +22,10 @@ impl Selection {
     ) -> Vec<bool> {
         let mut find = |names: &[String], option: &str| -> Vec<usize> {
             let mut all = Vec::new();
-            for name in names {
-                let positions = pipeline.positions(name);
+            for name in joined(names) {
+                let positions = pipeline.positions(&name);
                 if positions.is_empty() && pipeline.is_whole() {
-                    found.push(unknown(pipeline, name, option));
+                    found.push(unknown(pipeline, &name, option));
                 }
                 all.extend(positions);
             }
@@ -44,6 +44,21 @@ impl Selection {
         }
         selected
     }
+}
+
+/// The names on the command line, where a comma separates them: one in brackets, as in `build[5,fast]`, does not.
+fn joined(pieces: &[String]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for piece in pieces {
+        match names.last_mut().filter(|name| name.contains('[') && !name.ends_with(']')) {
+            Some(open) => {
+                open.push(',');
+                open.push_str(piece);
+            }
+            None => names.push(piece.clone()),
+        }
+    }
+    names
 }
 
 fn unknown(pipeline: &Pipeline, name: &str, option: &str) -> Diagnostic {

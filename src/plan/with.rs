@@ -1,6 +1,7 @@
 //! Whether the kinds of a pipeline can be told what its phases tell them, as far as that is known before any has run.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use schemars::Schema;
@@ -9,7 +10,8 @@ use serde_json::{Map, Value};
 use crate::diagnostic::{Diagnostic, did_you_mean, one_of};
 use crate::phase::{AnyKind, Claim, Registry, WithError};
 use crate::pipeline::{
-    Frame, Mention, Node, PhaseSpec, Pipeline, Reference, Scope, Tree, is_known, render_node,
+    Extent, Frame, Mention, Node, PhaseSpec, Pipeline, Reference, Scope, Tree, is_known,
+    render_node,
 };
 
 /// A kind with what its schema says, which is made once for all its phases.
@@ -80,6 +82,8 @@ pub(super) struct Withs<'a> {
     spoiled: HashSet<String>,
     found: &'a mut Vec<Diagnostic>,
     frame: Frame,
+    /// The phase of which `matrix` made those that are being checked, and where something was wrong with them.
+    told: (Extent, HashSet<Range<usize>>),
 }
 
 impl<'a> Withs<'a> {
@@ -89,7 +93,7 @@ impl<'a> Withs<'a> {
         spoiled: HashSet<String>,
         found: &'a mut Vec<Diagnostic>,
     ) -> Self {
-        Self { pipeline, scope, spoiled, found, frame: scope.frame() }
+        Self { pipeline, scope, spoiled, found, frame: scope.frame(), told: Default::default() }
     }
 
     pub(super) fn unknown_kind(&mut self, position: usize, registry: &Registry) {
@@ -109,6 +113,31 @@ impl<'a> Withs<'a> {
     /// Checks what one phase tells its kind, and answers what it claims.
     pub(super) fn check(&mut self, position: usize, known: &Known) -> Vec<Claim> {
         let phase = &self.pipeline.phases[position];
+        let before = self.found.len();
+        let claims = self.check_phase(phase, known);
+        if self.found.len() > before && !phase.matrix.is_empty() {
+            self.once(phase.name.span, before);
+        }
+        claims
+    }
+
+    /// Of phases that `matrix` made of one, what is wrong at a place is told for the first of them.
+    fn once(&mut self, phase: Extent, before: usize) {
+        if self.told.0 != phase {
+            self.told = (phase, HashSet::new());
+        }
+        let mut at = 0;
+        let mut here = HashSet::new();
+        self.found.retain(|one| {
+            at += 1;
+            let Some((place, _)) = one.places.first().filter(|_| at > before) else { return true };
+            here.insert(place.span.clone());
+            !self.told.1.contains(&place.span)
+        });
+        self.told.1.extend(here);
+    }
+
+    fn check_phase(&mut self, phase: &PhaseSpec, known: &Known) -> Vec<Claim> {
         let Tree::Map(entries) = &phase.with.tree else { return Vec::new() };
         let facts = unknown_facts(self.pipeline, &phase.mentions, &self.scope.host);
         let frame = if phase.matrix.is_empty() {
