@@ -210,7 +210,7 @@ fn a_damaged_log_is_told_and_measured_anew() {
     house.trueup(&["run", "p.yaml"]).wanted(0);
     assert_eq!(pool(&house)["cache"]["hit"], true);
     let listed = house.trueup(&["cache", "ls"]).wanted(0).stdout;
-    assert!(listed.contains("1 lines can't be trusted"), "{listed}");
+    assert!(listed.contains("db_pool.log: 1 line is not trusted"), "{listed}");
     house.trueup(&["cache", "prune"]).wanted(0);
     assert!(house.path("cache/db_pool.bad").exists());
     assert_eq!(entries(&house).len(), 1);
