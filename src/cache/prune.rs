@@ -105,8 +105,12 @@ impl CacheDirectory {
     /// # Errors
     /// When a file can't be read or written; what was done to other kinds holds.
     pub fn prune(&self, pruning: Pruning) -> Result<BTreeMap<String, Pruned>, CacheError> {
+        let bad = self.kinds("bad")?;
+        if bad.is_empty() && self.kinds("log")?.is_empty() {
+            return Ok(BTreeMap::new());
+        }
         let _lock = self.lock()?;
-        for kind in self.kinds("bad")? {
+        for kind in bad {
             disk::remove(&self.bad_path(&kind))?;
         }
         let now = self.clock.now();

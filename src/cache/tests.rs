@@ -357,6 +357,9 @@ fn pruning_by_size_takes_the_oldest_of_all_kinds() {
 #[test]
 fn clearing_forgets_one_kind_or_all() {
     let place = Place::new();
+    place.cache().prune(Pruning::default()).unwrap();
+    assert_eq!(place.cache().clear(None).unwrap(), 0);
+    assert!(!place.root().exists(), "nothing is made where there is nothing to remove");
     place.remember(20, &json!(1));
     let cache = place.cache();
     let tune = Origin { kind: "tune", ..ORIGIN };

@@ -80,9 +80,10 @@ fn list(
         writeln!(out, "{count} {}, {}", decisions(count), Bytes(bytes))?;
     }
     for (path, lines) in &listing.distrusted {
+        let which = if *lines == 1 { "1 line is" } else { &format!("{lines} lines are") };
         writeln!(
             out,
-            "{}: {lines} lines can't be trusted and are not used; `trueup cache prune` sets them aside",
+            "{}: {which} not trusted and not used; `trueup cache prune` sets such lines aside",
             path.display()
         )?;
     }

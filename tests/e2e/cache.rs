@@ -1,6 +1,19 @@
 //! Decisions that are remembered, and those that are not trusted.
 
-use crate::house::House;
+use std::sync::{Arc, OnceLock};
+
+use tokio_util::sync::CancellationToken;
+use trueup::cache::{Asked, CacheDirectory};
+use trueup::clock::Clock;
+use trueup::engine::{Memory, preview};
+use trueup::event::{ProgressBoard, RunId};
+use trueup::host::{Facts, Sysroot};
+use trueup::phase::{RunContext, Services, standard};
+use trueup::pipeline::{CachePolicy, CacheScope, Spot, read};
+use trueup::plan::{Binding, Selection, bind};
+use trueup::store::TrialStore;
+
+use crate::house::{House, TRUEUP};
 
 /// A measurement that is small, and all the same real.
 pub const POOL: &str = "
@@ -210,7 +223,7 @@ fn a_damaged_log_is_told_and_measured_anew() {
     house.trueup(&["run", "p.yaml"]).wanted(0);
     assert_eq!(pool(&house)["cache"]["hit"], true);
     let listed = house.trueup(&["cache", "ls"]).wanted(0).stdout;
-    assert!(listed.contains("1 lines can't be trusted"), "{listed}");
+    assert!(listed.contains("db_pool.log: 1 line is not trusted"), "{listed}");
     house.trueup(&["cache", "prune"]).wanted(0);
     assert!(house.path("cache/db_pool.bad").exists());
     assert_eq!(entries(&house).len(), 1);
@@ -223,4 +236,69 @@ fn a_cache_that_cannot_be_written_fails_no_phase() {
     house.trueup(&["run", "p.yaml"]).wanted(0);
     let notes = house.report()["notes"].to_string();
     assert!(notes.contains("could not be remembered"), "{notes}");
+}
+
+/// What the cache is asked for the phase `pool`, whose policy is changed before.
+fn asked(house: &House, change: impl FnOnce(&mut CachePolicy)) -> Vec<Asked> {
+    let path = house.path("p.yaml");
+    let mut pipeline = read(&path).unwrap();
+    change(&mut pipeline.phases[0].cache);
+    let registry = standard();
+    let plan = bind(
+        pipeline,
+        Binding {
+            registry: &registry,
+            host: serde_json::json!({}),
+            env: serde_json::Map::new(),
+            set: Vec::new(),
+            selection: Selection { only: vec!["pool".to_owned()], skip: Vec::new() },
+        },
+    )
+    .unwrap();
+    let sysroot = Sysroot::at(house.path("host"));
+    let clock = Clock::system();
+    let url = "sqlite://trials.db".parse().unwrap();
+    let context = RunContext {
+        run: RunId::new(clock.now(), 1),
+        facts: Facts::read(&sysroot),
+        sysroot,
+        trials: Arc::new(TrialStore::new(url, "box".to_owned(), clock.clone())),
+        program: TRUEUP.into(),
+        pipeline_dir: path.parent().unwrap().to_owned(),
+        results_dir: house.path("results"),
+        services: Services::default(),
+        progress: ProgressBoard::default(),
+        cancel: CancellationToken::new(),
+        abandon: CancellationToken::new(),
+        program_digest: OnceLock::new(),
+        clock: clock.clone(),
+    };
+    let cache = CacheDirectory::new(house.path("cache"), clock).listening();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(preview(&plan, &Memory::Use(cache.clone()), &Arc::new(context)));
+    cache.asked()
+}
+
+#[test]
+fn the_policy_of_a_phase_says_on_what_its_decision_depends_and_for_whom_it_holds() {
+    let house = House::with_phases(POOL);
+    house.put("host/etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+    house.put("conf/a.yaml", "one");
+    let glob = |glob: &str| Spot { value: glob.to_owned(), span: 0..0 };
+    let with_input = || asked(&house, |policy| policy.inputs = vec![glob("conf/*.yaml")]).remove(0);
+    let plain = asked(&house, |_| ()).remove(0);
+    let one = with_input();
+    let parts = |asked: &Asked, of: &Asked| -> Vec<String> {
+        asked.manifest.differences(&of.manifest).into_iter().map(|one| one.part).collect()
+    };
+    assert_eq!(parts(&one, &plain), ["inputs.conf/a.yaml"]);
+    house.put("conf/a.yaml", "two");
+    assert_eq!(parts(&with_input(), &one), ["inputs.conf/a.yaml"], "its content is what counts");
+    assert_eq!(with_input().manifest.key(), with_input().manifest.key());
+
+    let class = asked(&house, |policy| policy.scope = CacheScope::Class).remove(0);
+    assert_eq!(parts(&class, &plain), ["host"]);
+    assert_eq!(asked(&house, |policy| policy.on = false).len(), 0);
+    let none = asked(&house, |policy| policy.inputs = vec![glob("conf/*.yml")]);
+    assert_eq!(none.len(), 0, "what matches nothing is no reason to trust a decision");
 }
