@@ -21,7 +21,7 @@ use trueup::host::{Facts, Sysroot};
 use trueup::phase::{Applicability, Context, Kind, PhaseError, Registry};
 use trueup::pipeline::read_text;
 use trueup::plan::{Binding, Selection, bind};
-use trueup::report::file::RunFiles;
+use trueup::report::file::{RunFiles, Wanted};
 use trueup::shutdown::Shutdown;
 use trueup::store::TrialStore;
 
@@ -110,7 +110,7 @@ fn once(phases: usize, place: &Path) -> (f64, f64) {
         program: PathBuf::from("/bin/true"),
         jobs: 4,
         shutdown: Shutdown::new(),
-        readers: vec![Box::new(RunFiles::new(results_dir))],
+        readers: vec![Box::new(RunFiles::new(results_dir, Wanted::default()))],
         progress: ProgressBoard::default(),
         trials: Arc::new(TrialStore::new(url, "host".to_owned(), clock)),
         earlier: Earlier::default(),

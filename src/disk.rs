@@ -10,8 +10,9 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::OFlag;
 use rustix::fs::FlockOperation;
@@ -112,9 +113,11 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, DiskError> {
         // A pipe in place of the file would otherwise be waited for, for ever.
         let file =
             OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-        if !file.metadata()?.is_file() {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
+        content.reserve(metadata.len().min(limit) as usize + 1);
         file.take(limit + 1).read_to_end(&mut content)?;
         if content.len() as u64 > limit {
             let told = format!("it is larger than {limit} bytes");
@@ -211,7 +214,7 @@ impl AppendLog {
         if is_new {
             at("write", path, File::open(dir).and_then(|folder| folder.sync_all()))?;
         } else {
-            at("write", path, end_torn_line(&mut file, path))?;
+            at("write", path, end_torn_line(&mut file))?;
         }
         Ok(Self { file, path: path.to_owned() })
     }
@@ -240,9 +243,14 @@ impl AppendLog {
 }
 
 /// A line torn by a kill is ended, so that the next one stands alone.
-fn end_torn_line(file: &mut File, path: &Path) -> io::Result<()> {
-    let content = fs::read(path)?;
-    if content.last().is_some_and(|byte| *byte != b'\n') { file.write_all(b"\n") } else { Ok(()) }
+fn end_torn_line(file: &mut File) -> io::Result<()> {
+    let mut last = [0];
+    let length = file.metadata()?.len();
+    if length == 0 {
+        return Ok(());
+    }
+    file.read_exact_at(&mut last, length - 1)?;
+    if last == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
 }
 
 /// A lock on a file, held until dropped, even if the process is killed.
@@ -275,6 +283,25 @@ impl LockFile {
                 Ok(Locked::Held(held.trim().to_owned()))
             }
             Err(errno) => at("lock", path, Err(errno.into())),
+        }
+    }
+
+    /// Takes the lock at `path` as soon as it is free, or answers who holds it when that takes longer than `patience`.
+    ///
+    /// # Errors
+    /// When the file can't be opened or written.
+    pub fn wait(path: &Path, note: &str, patience: Duration) -> Result<Locked, DiskError> {
+        // The kernel can wait for a lock, but not for a bounded time: so it is asked again and again.
+        const PAUSE: Duration = Duration::from_millis(2);
+        let mut left = patience;
+        loop {
+            match Self::try_lock(path, note)? {
+                Locked::Held(_) if left >= PAUSE => {
+                    std::thread::sleep(PAUSE);
+                    left -= PAUSE;
+                }
+                answer => return Ok(answer),
+            }
         }
     }
 
@@ -381,5 +408,18 @@ mod tests {
         }
         drop(first);
         assert!(matches!(LockFile::try_lock(&path, "run 2").unwrap(), Locked::Ours(_)));
+    }
+    #[test]
+    fn a_lock_is_waited_for_and_not_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let taken = LockFile::try_lock(&path, "first").unwrap();
+        let short = LockFile::wait(&path, "second", Duration::from_millis(10)).unwrap();
+        assert!(matches!(short, Locked::Held(by) if by == "first"));
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| LockFile::wait(&path, "third", Duration::from_mins(1)));
+            drop(taken);
+            assert!(matches!(waiting.join().unwrap().unwrap(), Locked::Ours(_)));
+        });
     }
 }

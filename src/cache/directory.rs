@@ -1,18 +1,26 @@
-//! The cache in a directory.
+//! The cache in a directory: look-ups, and decisions written in batches.
+//!
+//! One log a kind, read when its first decision is looked up. Whatever goes wrong on the disk is a miss or an
+//! error that the caller tells; it never hides what other lines hold. Thinning out is in `prune`.
 
+use std::collections::HashMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::entry::{Entry, Origin};
-use super::{Key, Manifest};
+use super::line;
+use super::log::{Found, Log, MOST};
+use super::{Difference, Key, Manifest};
 use crate::clock::Clock;
-use crate::disk::{self, DiskError};
+use crate::disk::{self, AppendLog, DiskError, LockFile, Locked};
 
-/// Largest entry.
-const LIMIT: u64 = 8 << 20;
+/// How long another process may keep the lock; it holds it for the time of one write.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why the cache could not be read or written; never a reason to fail a phase.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +31,14 @@ pub enum CacheError {
     /// A decision that can't be written as JSON.
     #[error("could not write a decision as JSON")]
     Encode(#[from] serde_json::Error),
+    /// Another process does not let go of the lock.
+    #[error("could not lock {}: process {by} has held it for more than {PATIENCE:?}", path.display())]
+    Busy {
+        /// The lock.
+        path: PathBuf,
+        /// What the other process wrote of itself.
+        by: String,
+    },
 }
 
 /// The answer of the cache.
@@ -45,16 +61,16 @@ pub enum MissReason {
     /// Nothing like it was ever decided here.
     #[error("never measured here")]
     Absent,
-    /// It was decided under other conditions: each part with its value then and now.
+    /// It was decided under other conditions.
     #[error("{}", changed(.0))]
-    Changed(Vec<(String, Option<String>, Option<String>)>),
+    Changed(Vec<Difference>),
     /// It was decided too long ago.
     #[error("the decision of {0} has expired")]
     Expired(Timestamp),
-    /// There was an entry, but it can't be trusted; a run moves it aside.
+    /// There was an entry, but it can't be trusted.
     #[error("the entry {path} was not trusted: {flaw}")]
     Untrusted {
-        /// The entry.
+        /// The log and the line.
         path: String,
         /// What is wrong with it.
         flaw: String,
@@ -64,15 +80,14 @@ pub enum MissReason {
     Refresh,
 }
 
-fn changed(parts: &[(String, Option<String>, Option<String>)]) -> String {
+fn changed(parts: &[Difference]) -> String {
     const SHOWN: usize = 3;
-    let none = || "nothing".to_owned();
+    let short = |value: &Option<String>| value.as_deref().map_or("nothing".to_owned(), short);
     let mut told: Vec<String> = parts
         .iter()
         .take(SHOWN)
-        .map(|(path, then, now)| {
-            let (then, now) = (then.clone().unwrap_or_else(none), now.clone().unwrap_or_else(none));
-            format!("{path} changed from {} to {}", short(&then), short(&now))
+        .map(|Difference { part, from, to }| {
+            format!("{part} changed from {} to {}", short(from), short(to))
         })
         .collect();
     if parts.len() > SHOWN {
@@ -90,256 +105,266 @@ fn short(value: &str) -> String {
     }
 }
 
-/// An entry in a listing.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Listed {
-    /// Where it is.
-    pub path: PathBuf,
-    /// The entry.
-    pub entry: Entry,
-    /// True when it is past its time.
-    pub expired: bool,
+/// A question that the cache was asked, for whoever explains its answer.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// The kind of phase.
+    pub kind: String,
+    /// The phase.
+    pub phase: String,
+    /// All that its decision depends on.
+    pub manifest: Manifest,
+    /// The answer.
+    pub answer: Lookup,
 }
 
-/// A cache in a directory.
-#[derive(Debug, Clone)]
+/// A cache in a directory. Clones share what they have read and what they have still to write.
+#[derive(Clone)]
 pub struct CacheDirectory {
-    root: PathBuf,
-    clock: Clock,
-    /// False when nothing may be moved aside.
+    pub(super) root: PathBuf,
+    pub(super) clock: Clock,
+    /// False for somebody who may only look.
     writes: bool,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    logs: HashMap<String, Known>,
+    /// The questions so far, if somebody listens.
+    asked: Option<Vec<Asked>>,
+}
+
+/// A log, and what kept it from being read.
+struct Known {
+    path: PathBuf,
+    log: Log,
+    flaw: Option<String>,
+}
+
+impl fmt::Debug for CacheDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheDirectory").field("root", &self.root).finish_non_exhaustive()
+    }
 }
 
 impl CacheDirectory {
     /// The cache below `root`, which need not exist yet.
     #[must_use]
     pub fn new(root: PathBuf, clock: Clock) -> Self {
-        Self { root, clock, writes: true }
+        Self { root, clock, writes: true, state: Arc::default() }
     }
 
-    /// The same cache for somebody who may only look: an entry that can't be trusted stays where it is.
+    /// The same cache for somebody who may only look: nothing is remembered in it.
     #[must_use]
     pub fn read_only(self) -> Self {
         Self { writes: false, ..self }
     }
 
-    fn path(&self, kind: &str, key: &Key) -> PathBuf {
-        self.root.join(kind).join(format!("{key}.json"))
+    /// The same cache, which keeps what it is asked for [`asked`](Self::asked).
+    #[must_use]
+    pub fn listening(self) -> Self {
+        self.state().asked = Some(Vec::new());
+        self
     }
 
-    /// What is remembered under a manifest. Never fails: what can't be read is a miss.
+    /// What it was asked since it [listens](Self::listening).
     #[must_use]
-    pub fn look_up(&self, kind: &str, phase: &str, manifest: &Manifest) -> Lookup {
+    pub fn asked(&self) -> Vec<Asked> {
+        self.state().asked.clone().unwrap_or_default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is remembered under a manifest and not older than `ttl`. Never fails: what can't be read is a miss.
+    #[must_use]
+    pub fn look_up(&self, kind: &str, phase: &str, manifest: &Manifest, ttl: Duration) -> Lookup {
         let key = manifest.key();
-        let path = self.path(kind, &key);
         let now = self.clock.now();
-        match load(&path) {
-            Err(flaw) => Lookup::Miss(self.move_aside(&path, flaw)),
-            Ok(None) => Lookup::Miss(self.why_absent(kind, phase, manifest)),
-            Ok(Some(entry)) => {
-                if let Some(flaw) = entry.flaw(&key, now) {
-                    Lookup::Miss(self.move_aside(&path, flaw.to_owned()))
-                } else if entry.expires_at <= now {
-                    Lookup::Miss(MissReason::Expired(entry.created_at))
-                } else {
-                    let age = Duration::try_from(now.duration_since(entry.created_at))
-                        .unwrap_or_default();
-                    Lookup::Hit { entry: Box::new(entry), age }
-                }
+        let mut state = self.state();
+        let known = state.known(&self.root, kind);
+        let answer = match known.log.find(&key, now) {
+            Found::Entry(entry) if !entry.holds_on(manifest.host()) => {
+                let flaw = format!("it was decided on another host, {}", entry.host);
+                known.untrusted(None, flaw)
+            }
+            Found::Entry(entry)
+                if now >= entry.expires_at.min(line::end(entry.created_at, ttl)) =>
+            {
+                Lookup::Miss(MissReason::Expired(entry.created_at))
+            }
+            Found::Entry(entry) => {
+                let age =
+                    Duration::try_from(now.duration_since(entry.created_at)).unwrap_or_default();
+                Lookup::Hit { entry, age }
+            }
+            Found::Flawed { number, flaw } => known.untrusted(Some(number), flaw),
+            Found::Nothing => known.why_absent(phase, manifest, now),
+        };
+        if let Some(asked) = &mut state.asked {
+            asked.push(Asked {
+                kind: kind.to_owned(),
+                phase: phase.to_owned(),
+                manifest: manifest.clone(),
+                answer: answer.clone(),
+            });
+        }
+        answer
+    }
+
+    /// The latest decision of a phase with all that it depends on: one that holds on `host`, else of any host.
+    #[must_use]
+    pub fn latest(&self, kind: &str, phase: &str, host: &str) -> Option<(Entry, Manifest)> {
+        self.state().known(&self.root, kind).log.latest(phase, host, self.clock.now())
+    }
+
+    /// The decision that a key names with all that it depends on, expired or not.
+    #[must_use]
+    pub fn named(&self, kind: &str, key: &Key) -> Option<(Entry, Manifest)> {
+        self.state().known(&self.root, kind).log.explain(key, self.clock.now())
+    }
+
+    /// Remembers a decision for `ttl` and answers its key. It is found from now on, and on the disk after the next
+    /// [`flush`](Self::flush).
+    ///
+    /// # Errors
+    /// When it can't be written as JSON.
+    pub fn remember(
+        &self,
+        manifest: &Manifest,
+        origin: Origin<'_>,
+        decision: &Value,
+        ttl: Duration,
+    ) -> Result<Key, CacheError> {
+        let now = self.clock.now();
+        let (key, line) = line::write(manifest, origin, decision, (now, ttl))?;
+        if self.writes {
+            self.state().known(&self.root, origin.kind).log.push(&key, origin.phase, &line);
+        }
+        Ok(key)
+    }
+
+    /// True when something was remembered since the last [`flush`](Self::flush).
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.state().logs.values().any(|known| known.log.has_queue())
+    }
+
+    /// Writes what was remembered since the last time: one write and one wait for the disk for each kind. Then
+    /// drops superseded and damaged lines of a log that holds more of them than of others.
+    ///
+    /// # Errors
+    /// When it can't be written; it is kept for the next time.
+    pub fn flush(&self) -> Result<(), CacheError> {
+        let batches: Vec<(String, Vec<u8>)> = {
+            let mut state = self.state();
+            let queues = state.logs.iter_mut();
+            queues
+                .map(|(kind, known)| (kind.clone(), known.log.take_queue()))
+                .filter(|(_, batch)| !batch.is_empty())
+                .collect()
+        };
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let lock = self.lock();
+        let mut result = Ok(());
+        for (kind, batch) in batches {
+            let appended = match &lock {
+                Ok(_) => append(&log_path(&self.root, &kind), &batch).map_err(CacheError::from),
+                Err(_) => Ok(()),
+            };
+            let mut state = self.state();
+            let known = state.known(&self.root, &kind);
+            if lock.is_err() || appended.is_err() {
+                known.log.put_back(batch);
+                result = result.and(appended);
+            } else if known.log.is_mostly_waste() {
+                known.log.waste_is_gone();
+                drop(state);
+                result = result.and(self.compact(&kind));
             }
         }
+        lock.map(drop).and(result)
+    }
+
+    /// Locks the cache against other writers, for the time of one write.
+    pub(super) fn lock(&self) -> Result<LockFile, CacheError> {
+        let path = self.root.join("lock");
+        match LockFile::wait(&path, &std::process::id().to_string(), PATIENCE)? {
+            Locked::Ours(lock) => Ok(lock),
+            Locked::Held(by) => Err(CacheError::Busy { path, by }),
+        }
+    }
+
+    /// Forgets what was read and what is not written yet.
+    pub(super) fn forget(&self, kind: &str) {
+        self.state().logs.remove(kind);
+    }
+}
+
+/// Where the log of a kind is.
+pub(super) fn log_path(root: &Path, kind: &str) -> PathBuf {
+    root.join(format!("{kind}.log"))
+}
+
+/// The log in a file; empty when there is no file.
+pub(super) fn load(path: &Path) -> Result<Log, DiskError> {
+    match disk::read_bounded(path, MOST) {
+        Ok(content) => Ok(Log::read(content)),
+        Err(error) if error.is_not_found() => Ok(Log::default()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Appends whole lines, durably.
+pub(super) fn append(path: &Path, lines: &[u8]) -> Result<(), DiskError> {
+    let mut log = AppendLog::open(path)?;
+    log.append(lines)?;
+    log.sync()
+}
+
+impl State {
+    /// The log of a kind, read when it was not yet.
+    fn known(&mut self, root: &Path, kind: &str) -> &mut Known {
+        self.logs.entry(kind.to_owned()).or_insert_with(|| {
+            let path = log_path(root, kind);
+            match load(&path) {
+                Ok(log) => Known { path, log, flaw: None },
+                Err(error) => {
+                    Known { path, log: Log::default(), flaw: Some(error.source.to_string()) }
+                }
+            }
+        })
+    }
+}
+
+impl Known {
+    fn untrusted(&self, number: Option<u32>, flaw: String) -> Lookup {
+        let mut path = self.path.display().to_string();
+        if let Some(number) = number {
+            path = format!("{path}:{number}");
+        }
+        Lookup::Miss(MissReason::Untrusted { path, flaw })
     }
 
     /// The latest decision of the same phase tells what has changed since.
-    fn why_absent(&self, kind: &str, phase: &str, manifest: &Manifest) -> MissReason {
-        let entries = self.list_kind(kind).unwrap_or_default();
-        let latest = entries
-            .into_iter()
-            .filter(|listed| listed.entry.phase == phase)
-            .max_by_key(|listed| listed.entry.created_at);
-        match latest {
-            None => MissReason::Absent,
-            Some(listed) => MissReason::Changed(manifest.differences(&listed.entry.manifest)),
+    fn why_absent(&mut self, phase: &str, manifest: &Manifest, now: Timestamp) -> Lookup {
+        if let Some(flaw) = &self.flaw {
+            return self.untrusted(None, format!("it can't be read: {flaw}"));
         }
-    }
-
-    fn move_aside(&self, path: &Path, flaw: String) -> MissReason {
-        if !self.writes {
-            return MissReason::Untrusted { path: path.display().to_string(), flaw };
+        if let Some((_, earlier)) = self.log.latest(phase, manifest.host(), now) {
+            return Lookup::Miss(MissReason::Changed(manifest.differences(&earlier)));
         }
-        let flaw = match disk::rename(path, &path.with_extension("bad")) {
-            Ok(()) => flaw,
-            Err(error) => format!("{flaw}, and {error}"),
-        };
-        MissReason::Untrusted { path: path.display().to_string(), flaw }
-    }
-
-    /// Remembers a decision for `ttl` and answers its key.
-    ///
-    /// # Errors
-    /// When it can't be written; what was remembered before is untouched.
-    pub fn remember(
-        &self,
-        manifest: Manifest,
-        origin: Origin<'_>,
-        decision: Value,
-        ttl: Duration,
-    ) -> Result<Key, CacheError> {
-        let entry = Entry::new(manifest, origin, decision, self.clock.now(), ttl);
-        let path = self.path(&entry.kind, &entry.key);
-        disk::replace(&path, &serde_json::to_vec_pretty(&entry)?)?;
-        Ok(entry.key)
-    }
-
-    /// All entries that can be read, by kind and then newest first.
-    ///
-    /// # Errors
-    /// When a folder can't be read.
-    pub fn list(&self) -> Result<Vec<Listed>, CacheError> {
-        let mut all = Vec::new();
-        for kind in disk::list(&self.root)? {
-            if self.root.join(&kind).is_dir() {
-                all.extend(self.list_kind(&kind)?);
-            }
+        // One of these may be the decision that was looked for.
+        if let Some((number, flaw)) = self.log.flawed(phase, now) {
+            return self.untrusted(Some(number), flaw);
         }
-        Ok(all)
-    }
-
-    fn list_kind(&self, kind: &str) -> Result<Vec<Listed>, CacheError> {
-        let now = self.clock.now();
-        let folder = self.root.join(kind);
-        let mut listed: Vec<Listed> = disk::list(&folder)?
-            .into_iter()
-            .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "json"))
-            .filter_map(|name| {
-                let path = folder.join(name);
-                let entry = load(&path).ok()??;
-                Some(Listed { path, expired: entry.expires_at <= now, entry })
-            })
-            .collect();
-        listed.sort_by_key(|one| std::cmp::Reverse(one.entry.created_at));
-        Ok(listed)
-    }
-
-    /// Forgets everything, or everything of one kind; answers how many entries there were.
-    ///
-    /// # Errors
-    /// When a file can't be removed.
-    pub fn clear(&self, kind: Option<&str>) -> Result<usize, CacheError> {
-        let mut removed = 0;
-        for name in
-            disk::list(&self.root)?.into_iter().filter(|name| kind.is_none_or(|kind| kind == name))
-        {
-            let folder = self.root.join(name);
-            for file in disk::list(&folder).unwrap_or_default() {
-                let path = folder.join(&file);
-                let ours =
-                    path.extension().is_some_and(|ending| ending == "json" || ending == "bad");
-                removed += usize::from(ours && disk::remove(&path)?);
-            }
+        match self.log.strays() {
+            0 => Lookup::Miss(MissReason::Absent),
+            strays => self.untrusted(None, format!("{strays} of its lines can't be read")),
         }
-        Ok(removed)
-    }
-}
-
-/// The entry in a file; none when there is no file; what is wrong when it can't be read.
-fn load(path: &Path) -> Result<Option<Entry>, String> {
-    match disk::read_bounded(path, LIMIT) {
-        Ok(content) => serde_json::from_slice(&content)
-            .map(Some)
-            .map_err(|error| format!("it can't be read: {error}")),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(format!("it can't be read: {}", error.source)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    const DAY: Duration = Duration::from_hours(24);
-    const ALMOST: Duration = Duration::from_secs(24 * 3600 - 1);
-    const ORIGIN: Origin<'static> = Origin { kind: "db_pool", phase: "pool", run: "r1" };
-
-    fn cache(dir: &Path) -> (CacheDirectory, Clock) {
-        let clock = Clock::manual("2026-11-23T12:00:00Z".parse().unwrap());
-        (CacheDirectory::new(dir.join("cache"), clock.clone()), clock)
-    }
-
-    fn manifest(max: u32) -> Manifest {
-        Manifest::new("db_pool", 1).with("with", &json!({ "max": max }))
-    }
-
-    #[test]
-    fn a_decision_is_remembered_for_its_time_and_not_longer() {
-        let dir = tempfile::tempdir().unwrap();
-        let (cache, clock) = cache(dir.path());
-        assert_eq!(
-            cache.look_up("db_pool", "pool", &manifest(20)),
-            Lookup::Miss(MissReason::Absent)
-        );
-        cache.remember(manifest(20), ORIGIN, json!({"pool_size": 7}), DAY).unwrap();
-        clock.advance(ALMOST);
-        match cache.look_up("db_pool", "pool", &manifest(20)) {
-            Lookup::Hit { entry, age } => {
-                assert_eq!(entry.decision, json!({"pool_size": 7}));
-                assert_eq!(age, ALMOST);
-            }
-            other @ Lookup::Miss(_) => panic!("{other:?}"),
-        }
-        clock.advance(Duration::from_secs(1));
-        let looked = cache.look_up("db_pool", "pool", &manifest(20));
-        assert!(matches!(looked, Lookup::Miss(MissReason::Expired(_))), "{looked:?}");
-    }
-
-    #[test]
-    fn a_miss_tells_which_part_changed() {
-        let dir = tempfile::tempdir().unwrap();
-        let (cache, _) = cache(dir.path());
-        cache.remember(manifest(20), ORIGIN, json!(1), DAY).unwrap();
-        let Lookup::Miss(reason) = cache.look_up("db_pool", "pool", &manifest(30)) else {
-            panic!("a miss")
-        };
-        assert_eq!(reason.to_string(), "with.max changed from 20 to 30");
-    }
-
-    #[test]
-    fn an_entry_that_is_not_whole_or_not_ours_is_a_miss_and_moved_aside() {
-        let whole = {
-            let dir = tempfile::tempdir().unwrap();
-            let (cache, _) = cache(dir.path());
-            cache.remember(manifest(20), ORIGIN, json!({"pool_size": 7}), DAY).unwrap();
-            let path = cache.path("db_pool", &manifest(20).key());
-            disk::read_text(&path, LIMIT).unwrap()
-        };
-        let cut = whole[..whole.len() / 2].to_owned();
-        let tampered = whole.replace("\"pool_size\": 7", "\"pool_size\": 9");
-        let future = whole.replace("2026-11-23T12", "2026-11-25T12");
-        let newer = whole.replace("\"schema\": 1", "\"schema\": 2");
-        for content in [cut, tampered, future, newer, String::new(), "[]".to_owned()] {
-            let dir = tempfile::tempdir().unwrap();
-            let (cache, _) = cache(dir.path());
-            let path = cache.path("db_pool", &manifest(20).key());
-            disk::replace(&path, content.as_bytes()).unwrap();
-            let looked = cache.look_up("db_pool", "pool", &manifest(20));
-            assert!(matches!(looked, Lookup::Miss(MissReason::Untrusted { .. })), "{looked:?}");
-            assert!(!path.exists() && path.with_extension("bad").exists());
-        }
-    }
-
-    #[test]
-    fn clearing_forgets_one_kind_or_all() {
-        let dir = tempfile::tempdir().unwrap();
-        let (cache, _) = cache(dir.path());
-        cache.remember(manifest(20), ORIGIN, json!(1), DAY).unwrap();
-        cache
-            .remember(Manifest::new("tune", 1), Origin { kind: "tune", ..ORIGIN }, json!(1), DAY)
-            .unwrap();
-        assert_eq!(cache.list().unwrap().len(), 2);
-        assert_eq!(cache.clear(Some("tune")).unwrap(), 1);
-        assert_eq!(cache.list().unwrap().len(), 1);
-        assert_eq!(cache.clear(None).unwrap(), 1);
-        assert!(cache.list().unwrap().is_empty());
     }
 }

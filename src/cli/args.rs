@@ -73,7 +73,7 @@ pub(super) enum Subcommand {
     Graph(GraphArgs),
     /// Show the facts of this host, each with the file it was read from.
     Host(HostArgs),
-    /// List or forget remembered decisions.
+    /// List, explain or forget remembered decisions.
     Cache(CacheArgs),
     /// Show reports of earlier runs.
     Report(ReportArgs),
@@ -93,7 +93,7 @@ pub(super) enum Subcommand {
 }
 
 /// A pipeline and what it is bound to.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct PipelineArgs {
     /// The pipeline's file.
     #[arg(default_value = "pipelines/optimize.yaml")]
@@ -182,6 +182,23 @@ pub(super) struct RunArgs {
     /// How to show what happens.
     #[arg(long, value_enum, default_value_t = ProgressMode::Auto)]
     pub(super) progress: ProgressMode,
+
+    /// Write the report in another form as well when the run ends. May be given more than once.
+    #[arg(long, value_name = "FORMAT=PATH", value_parser = report_file)]
+    pub(super) report: Vec<(ReportFormat, PathBuf)>,
+}
+
+/// A form of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ReportFormat {
+    /// All of it.
+    Json,
+    /// JUnit XML, as Jenkins reads it.
+    Junit,
+    /// Markdown, for the summary of a CI job.
+    Markdown,
+    /// Metrics for the textfile collector of Prometheus' node_exporter.
+    Prometheus,
 }
 
 /// How a run shows what happens.
@@ -195,6 +212,8 @@ pub(super) enum ProgressMode {
     Plain,
     /// Every event as a JSON object on standard output.
     Json,
+    /// Nothing but the status of the unit that it runs in (sd_notify); in a unit with Type=notify it is told always.
+    Systemd,
     /// Nothing; the exit code and the report tell.
     None,
 }
@@ -279,12 +298,53 @@ pub(super) struct CacheArgs {
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum CacheCommand {
     /// List remembered decisions.
-    Ls,
+    Ls {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell whether a phase would take its decision from the cache now, and what has changed if it would not.
+    Explain(ExplainArgs),
+    /// Remove decisions by age and size, or those that have expired when not told which.
+    Prune(PruneArgs),
     /// Forget decisions: all, or those of one kind of phase.
     Clear {
         /// The kind of phase.
         kind: Option<String>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// The phase.
+    #[arg(value_name = "PHASE")]
+    pub(super) phase: String,
+
+    /// Compare with the decision that this run used or made, instead of the latest one of the phase.
+    #[arg(long, value_name = "RUN")]
+    pub(super) against: Option<String>,
+
+    /// As JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+
+    #[command(flatten)]
+    pub(super) pipeline: PipelineArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PruneArgs {
+    /// What was decided longer ago, such as 7d.
+    #[arg(long, value_name = "DURATION")]
+    pub(super) older_than: Option<Span>,
+
+    /// The oldest, until all together are not larger, such as 100MiB.
+    #[arg(long, value_name = "SIZE")]
+    pub(super) max_size: Option<Bytes>,
+
+    /// What has expired.
+    #[arg(long)]
+    pub(super) expired: bool,
 }
 
 #[derive(Debug, Args)]
@@ -298,16 +358,42 @@ pub(super) struct ReportArgs {
 
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum ReportCommand {
-    /// Show the report of a run; of the last one unless told.
+    /// Show the report of a run.
     Show {
-        /// The run.
-        run: Option<String>,
+        /// The run: its name or the beginning of it, `last`, or `last~1` for the one before.
+        #[arg(default_value = "last")]
+        run: String,
         /// The whole report as JSON.
         #[arg(long)]
         json: bool,
     },
-    /// List the runs.
-    List,
+    /// List the runs, the last one first.
+    List {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what differs between two runs: outcomes, decisions, measurements beyond noise, seconds.
+    Diff {
+        /// The run that is compared with.
+        #[arg(default_value = "last~1")]
+        before: String,
+        /// The run that is compared.
+        #[arg(default_value = "last")]
+        after: String,
+        /// As JSON, with every field that differs.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a report again from the record of a run, and print it.
+    Export {
+        /// The form.
+        #[arg(long, value_enum)]
+        format: ReportFormat,
+        /// The run: its name or the beginning of it, `last`, or `last~1` for the one before.
+        #[arg(default_value = "last")]
+        run: String,
+    },
     /// Print the JSON Schema of reports.
     Schema,
 }
@@ -470,6 +556,24 @@ pub(super) struct ManArgs {
     /// Write trueup.1 and a page for each command into this folder; without it, the first page is printed.
     #[arg(value_name = "DIR")]
     pub(super) dir: Option<PathBuf>,
+}
+
+fn report_file(text: &str) -> Result<(ReportFormat, PathBuf), String> {
+    let (format, path) = text.split_once('=').ok_or("write it as FORMAT=PATH")?;
+    let format = ReportFormat::from_str(format, false)
+        .map_err(|_| "a form is one of json, junit, markdown, prometheus")?;
+    let path = PathBuf::from(path);
+    if path.as_os_str().is_empty() {
+        return Err("write the file after the `=`".to_owned());
+    }
+    // The file is replaced, and a device or a folder must not be.
+    if path.exists() && !path.is_file() {
+        return Err("that is not a file; `trueup report export` prints a report".to_owned());
+    }
+    if format == ReportFormat::Prometheus && path.extension().is_none_or(|end| end != "prom") {
+        return Err("the collector reads only files that end in `.prom`".to_owned());
+    }
+    Ok((format, path))
 }
 
 fn name_value(text: &str) -> Result<(String, String), String> {

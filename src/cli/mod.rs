@@ -7,6 +7,7 @@ mod args;
 mod cache;
 mod completions;
 mod exit;
+mod explain;
 mod host;
 mod load;
 mod man;

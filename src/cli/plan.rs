@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::{PipelineArgs, PlanArgs, RunArgs, StateArgs};
 use super::exit::{ExitCode, Failure};
-use super::run::{program, trial_store};
+use super::run::looking_context;
 use super::{terminal, wire};
 use crate::cache::CacheDirectory;
 use crate::change::Change;
@@ -19,9 +19,7 @@ use crate::engine::{
     Difference, Foreseen, Forethought, Memory, PlanFile, PlanOptions, Preview, has_password,
     preview,
 };
-use crate::event::{ProgressBoard, RunId};
 use crate::host::Facts;
-use crate::phase::{RunContext, Services};
 use crate::plan::Plan;
 use crate::report::wrap;
 
@@ -112,21 +110,7 @@ fn make(pipeline: &PipelineArgs, state: &StateArgs, memory: &Memory) -> Result<M
     let (plan, facts) = wire::plan(pipeline)?;
     let (plan, clock) = (wire::expecting(plan, &state.results), Clock::system());
     let now = clock.now();
-    let context = Arc::new(RunContext {
-        run: RunId::new(now, std::process::id()),
-        sysroot: wire::sysroot(&pipeline.sysroot)?,
-        trials: trial_store(state, &facts, &clock)?,
-        clock,
-        facts: facts.clone(),
-        program: program()?,
-        pipeline_dir: pipeline.pipeline.parent().map(PathBuf::from).unwrap_or_default(),
-        results_dir: state.results.clone(),
-        services: Services::default(),
-        progress: ProgressBoard::default(),
-        cancel: tokio_util::sync::CancellationToken::new(),
-        abandon: tokio_util::sync::CancellationToken::new(),
-        program_digest: OnceLock::new(),
-    });
+    let context = looking_context(pipeline, state, facts.clone())?;
     let previews = wire::runtime()?.block_on(preview(&plan, memory, &context));
     let set = pipeline.set.iter().map(|(name, value)| (name.clone(), redact(value)));
     let options = PlanOptions {

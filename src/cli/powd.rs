@@ -12,9 +12,9 @@ use crate::diagnostic::Diagnostic;
 use crate::host::attributes::{WantedAttributes, apply_to_self};
 use crate::host::{Facts, Sysroot, cpu_list};
 use crate::powd::config::{Config, Reach};
-use crate::powd::notify::Notifier;
 use crate::powd::service::{ServiceError, run};
 use crate::shutdown::Shutdown;
+use crate::supervisor::Notifier;
 
 pub(super) fn powd(options: &PowdArgs) -> Result<ExitCode, Failure> {
     // Before any thread is started, so that all of them have it.

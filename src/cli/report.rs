@@ -3,52 +3,40 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use super::args::{REPORT_LIMIT, ReportArgs, ReportCommand};
+use serde_json::json;
+
+use super::args::{REPORT_LIMIT, ReportArgs, ReportCommand, ReportFormat};
 use super::exit::{ExitCode, Failure};
 use super::terminal;
-use crate::diagnostic::Diagnostic;
 use crate::disk;
 use crate::event::{Outcome, OverallStatus, Record, RunId, read_log};
-use crate::report::{Report, file, fold, summary};
+use crate::report::diff::{self, Difference};
+use crate::report::file::{self, Format};
+use crate::report::runs::{self, RunNameError};
+use crate::report::{Report, fold, summary};
 
 pub(super) fn report(options: &ReportArgs) -> Result<ExitCode, Failure> {
     let results = &options.state.results;
     let mut out = std::io::stdout().lock();
     match &options.command {
-        ReportCommand::Show { run, json } => {
-            let run = match run {
-                Some(run) => run.clone(),
-                None => last_run(results)?,
-            };
-            let report = load(results, &run)?;
+        ReportCommand::Show { run, json } => show(results, run, *json)?,
+        ReportCommand::List { json } => list(results, *json)?,
+        ReportCommand::Diff { before, after, json } => {
+            let of = |name: &str| load(results, &find(results, name)?);
+            let difference = Difference::between(&of(before)?, &of(after)?);
             if *json {
-                file::write_json(&report, &mut out)?;
+                serde_json::to_writer_pretty(&mut out, &difference)?;
+                writeln!(out)?;
             } else {
-                let folder = results.join("runs").join(&run);
-                // A run that was cut off has only its record.
-                let path = [folder.join("report.json"), folder.join("events.jsonl")];
-                let path = path.iter().find(|path| path.exists()).unwrap_or(&folder);
-                out.write_all(
-                    summary(&report, &path.display().to_string(), terminal::width()).as_bytes(),
-                )?;
+                out.write_all(diff::text(&difference, terminal::width()).as_bytes())?;
             }
         }
-        ReportCommand::List => {
-            for run in runs(results)?.iter().rev() {
-                let report = load(results, run)?;
-                let status = report.overall_status.map_or("CUT OFF", OverallStatus::word);
-                let good = report
-                    .phases
-                    .values()
-                    .filter(|phase| phase.status.is_some_and(Outcome::is_good))
-                    .count();
-                let (all, name) = (report.phases.len(), &report.pipeline.name);
-                writeln!(
-                    out,
-                    "{run}  {status:<15} {:>7.1} s  {good}/{all} phases  {name}",
-                    report.total_optimization_time
-                )?;
-            }
+        ReportCommand::Export { format, run } => {
+            let run = find(results, run)?;
+            // What was recorded is what happened; the report is only made of it.
+            let report =
+                recorded(results, &run).or_else(|error| written(results, &run).ok_or(error))?;
+            Format::from(*format).write(&report, &mut out)?;
         }
         ReportCommand::Schema => {
             serde_json::to_writer_pretty(&mut out, &file::schema())?;
@@ -58,39 +46,126 @@ pub(super) fn report(options: &ReportArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Success)
 }
 
-fn runs(results: &Path) -> Result<Vec<String>, Failure> {
-    disk::list(&results.join("runs")).map_err(|error| Failure::because("report::runs", &error))
+impl From<ReportFormat> for Format {
+    fn from(format: ReportFormat) -> Self {
+        match format {
+            ReportFormat::Json => Self::Json,
+            ReportFormat::Junit => Self::Junit,
+            ReportFormat::Markdown => Self::Markdown,
+            ReportFormat::Prometheus => Self::Prometheus,
+        }
+    }
 }
 
-fn last_run(results: &Path) -> Result<String, Failure> {
-    runs(results)?.pop().ok_or_else(|| {
-        Diagnostic::error("report::none", format!("there is no run in {}", results.display()))
-            .help("make one with `trueup run`, or name the folder with --results")
-            .into()
+fn show(results: &Path, name: &str, json: bool) -> Result<(), Failure> {
+    let run = find(results, name)?;
+    let report = load(results, &run)?;
+    let mut out = std::io::stdout().lock();
+    if json {
+        return Ok(Format::Json.write(&report, &mut out)?);
+    }
+    let folder = results.join("runs").join(run.as_str());
+    // A run that was cut off has only its record.
+    let path = [folder.join("report.json"), folder.join("events.jsonl")];
+    let path = path.iter().find(|path| path.exists()).unwrap_or(&folder);
+    let text = summary(&report, &path.display().to_string(), terminal::width());
+    Ok(out.write_all(text.as_bytes())?)
+}
+
+/// Lists the runs; one that can't be read does not hide the others.
+fn list(results: &Path, json: bool) -> Result<(), Failure> {
+    let runs = runs::recorded(results).map_err(|error| Failure::because("report::runs", &error))?;
+    let mut out = std::io::stdout().lock();
+    let mut all = Vec::new();
+    for run in runs.iter().rev() {
+        let report = load(results, run).ok();
+        if json {
+            all.push(report.map_or_else(|| json!({ "run": run }), |report| in_json(&report)));
+            continue;
+        }
+        let Some(report) = report else {
+            writeln!(out, "{run}  can't be read")?;
+            continue;
+        };
+        let status = report.overall_status.map_or("CUT OFF", OverallStatus::word);
+        let (good, all, name) = (good(&report), report.phases.len(), &report.pipeline.name);
+        writeln!(
+            out,
+            "{run}  {status:<15} {:>7.1} s  {good}/{all} phases  {name}",
+            report.total_optimization_time
+        )?;
+    }
+    if json {
+        serde_json::to_writer_pretty(&mut out, &all)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn in_json(report: &Report) -> serde_json::Value {
+    json!({
+        "run": report.run_id,
+        "started_at": report.started_at,
+        "status": report.overall_status,
+        "seconds": report.total_optimization_time,
+        "pipeline": report.pipeline.name,
+        "phases": report.phases.len(),
+        "ended_well": good(report),
     })
 }
 
-/// The report of a run, made again from its events: so one that was cut off has a report as well.
-fn load(results: &Path, run: &str) -> Result<Report, Failure> {
-    let id: RunId = run
-        .parse()
-        .map_err(|error| Failure::because("report::run", &error).exit(ExitCode::Invalid))?;
-    let folder = results.join("runs").join(id.as_str());
-    if let Ok(text) = disk::read_bounded(&folder.join("report.json"), REPORT_LIMIT.0)
-        && let Ok(report) = serde_json::from_slice(&text)
-    {
-        return Ok(report);
-    }
-    Ok(fold(&records(results, run)?))
+/// How many phases ended well.
+fn good(report: &Report) -> usize {
+    report.phases.values().filter(|phase| phase.status.is_some_and(Outcome::is_good)).count()
 }
 
-/// The record of a run, or of the last one.
-pub(super) fn records(results: &Path, run: &str) -> Result<Vec<Record>, Failure> {
-    let run = if run == "last" { last_run(results)? } else { run.to_owned() };
-    let id: RunId = run
-        .parse()
-        .map_err(|error| Failure::because("report::run", &error).exit(ExitCode::Invalid))?;
-    read_log(&results.join("runs").join(id.as_str()).join("events.jsonl")).map_err(|error| {
+/// The run that is meant by a name.
+fn find(results: &Path, name: &str) -> Result<RunId, Failure> {
+    runs::find(results, name).map_err(|error| {
+        let code = match &error {
+            RunNameError::None(_) => "report::none",
+            RunNameError::Disk(_) => "report::runs",
+            _ => "report::run",
+        };
+        let help = match &error {
+            RunNameError::None(_) => {
+                "make one with `trueup run`, or name the folder with --results"
+            }
+            RunNameError::Ambiguous { .. } => "write more of its name",
+            _ => "`trueup report list` shows the runs",
+        };
+        let failure = Failure::because(code, &error).help(help);
+        match error {
+            RunNameError::Name(_) => failure.exit(ExitCode::Invalid),
+            _ => failure,
+        }
+    })
+}
+
+/// The report of a run, made again from its events where it was not written: so one that was cut off has a report as well.
+fn load(results: &Path, run: &RunId) -> Result<Report, Failure> {
+    written(results, run).map_or_else(|| recorded(results, run), Ok)
+}
+
+/// The report of a run as it was written.
+fn written(results: &Path, run: &RunId) -> Option<Report> {
+    let path = results.join("runs").join(run.as_str()).join("report.json");
+    serde_json::from_slice(&disk::read_bounded(&path, REPORT_LIMIT.0).ok()?).ok()
+}
+
+/// The report of a run from its events.
+fn recorded(results: &Path, run: &RunId) -> Result<Report, Failure> {
+    Ok(fold(&events(results, run)?))
+}
+
+fn events(results: &Path, run: &RunId) -> Result<Vec<Record>, Failure> {
+    let path = results.join("runs").join(run.as_str()).join("events.jsonl");
+    read_log(&path).map_err(|error| {
         Failure::because("report::run", &error).help("`trueup report list` shows the runs")
     })
+}
+
+/// The record of the run that is meant by a name.
+pub(super) fn records(results: &Path, name: &str) -> Result<Vec<Record>, Failure> {
+    events(results, &find(results, name)?)
 }

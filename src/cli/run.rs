@@ -2,12 +2,12 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::args::{ProgressMode, RunArgs, StateArgs};
+use super::args::{PipelineArgs, ProgressMode, RunArgs, StateArgs};
 use super::exit::{self, ExitCode, Failure};
 use super::{plan, terminal, wire};
 use crate::cache::CacheDirectory;
@@ -15,13 +15,16 @@ use crate::clock::Clock;
 use crate::database::DatabaseUrl;
 use crate::diagnostic::{Diagnostic, Severity, render};
 use crate::engine::{Earlier, Memory, RunError, RunOptions, run as run_plan};
-use crate::event::{EventSink, ProgressBoard, SinkError, read_log};
+use crate::event::{EventSink, ProgressBoard, RunId, SinkError, read_log};
 use crate::host::Facts;
-use crate::report::file::RunFiles;
-use crate::report::live::{JsonLines, PlainLines, ProgressBars};
+use crate::phase::{RunContext, Services};
+use crate::plan::Plan;
+use crate::report::file::{RunFiles, Wanted};
+use crate::report::live::{JsonLines, PlainLines, ProgressBars, Screen, ServiceStatus};
 use crate::report::{Report, fold, summary};
 use crate::shutdown::Shutdown;
 use crate::store::TrialStore;
+use crate::supervisor::Notifier;
 use crate::tuner::trial::TrialLog;
 
 pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
@@ -42,9 +45,10 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
     };
     let progress = ProgressBoard::default();
     let mode = shown_as(options.progress);
-    let report = RunFiles::new(options.state.results.clone());
-    let reported = report.ended();
-    let readers = readers(mode, &progress, report)?;
+    let files = RunFiles::new(options.state.results.clone(), wanted_files(options));
+    let reported = files.ended();
+    let mut readers = readers(mode, options, &plan, &progress, &clock)?;
+    readers.push(Box::new(files));
     let earlier = earlier(options)?;
     let trials = trial_store(&options.state, &facts, &clock)?;
     let sysroot = wire::sysroot(&options.pipeline.sysroot)?;
@@ -148,31 +152,65 @@ fn shown_as(mode: ProgressMode) -> ProgressMode {
             ProgressMode::Bar
         }
         ProgressMode::Auto => ProgressMode::Plain,
+        ProgressMode::Bar if !std::io::stderr().is_terminal() => ProgressMode::Plain,
         other => other,
     }
 }
 
+/// What is written about the run beside its report.
+fn wanted_files(options: &RunArgs) -> Wanted {
+    let files =
+        options.report.iter().map(|(format, path)| ((*format).into(), path.clone())).collect();
+    let ci_summary = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty());
+    Wanted { files, ci_summary: ci_summary.map(PathBuf::from) }
+}
+
+/// All that reads the events of a run.
 fn readers(
     mode: ProgressMode,
+    options: &RunArgs,
+    plan: &Plan,
     progress: &ProgressBoard,
-    report: RunFiles,
+    clock: &Clock,
 ) -> Result<Vec<Box<dyn EventSink>>, Failure> {
-    let mut readers: Vec<Box<dyn EventSink>> = vec![Box::new(report)];
+    let mut readers: Vec<Box<dyn EventSink>> = Vec::new();
     match mode {
         ProgressMode::Bar => {
-            readers.push(Box::new(ProgressBars::start(progress.clone(), terminal::width())?));
+            let screen = Screen {
+                columns: terminal::width(),
+                jobs: usize::from(options.jobs),
+                results_dir: options.state.results.clone(),
+            };
+            let bars = ProgressBars::start(progress.clone(), clock.clone(), screen)?;
+            readers.push(Box::new(bars));
         }
-        ProgressMode::Json => readers.push(Box::new(JsonLines(std::io::stdout()))),
+        ProgressMode::Json => readers.push(Box::new(JsonLines::new(std::io::stdout()))),
         ProgressMode::Plain | ProgressMode::Auto => {
-            readers.push(Box::new(PlainLines(std::io::stdout())));
+            readers.push(Box::new(PlainLines::new(std::io::stdout())));
         }
-        ProgressMode::None => {}
+        ProgressMode::Systemd | ProgressMode::None => {}
+    }
+    let manager = Notifier::from_env();
+    if mode == ProgressMode::Systemd && manager.is_silent() {
+        let told = "there is no service manager to tell: $NOTIFY_SOCKET is not set";
+        let found = Diagnostic::error("run::notify", told)
+            .help("run it in a unit with Type=notify, or with another --progress");
+        return Err(Failure::from(found).exit(ExitCode::Invalid));
+    }
+    if !manager.is_silent() {
+        let timeouts = plan
+            .pipeline
+            .phases
+            .iter()
+            .map(|phase| (phase.name.value.clone(), phase.timeout))
+            .collect();
+        readers.push(Box::new(ServiceStatus::start(manager, clock.clone(), timeouts)?));
     }
     Ok(readers)
 }
 
 /// Trials are stored where the environment says, else in the embedded database of the results folder.
-pub(super) fn trial_store(
+fn trial_store(
     state: &StateArgs,
     facts: &Facts,
     clock: &Clock,
@@ -187,6 +225,30 @@ pub(super) fn trial_store(
     Ok(Arc::new(TrialStore::new(url, host, clock.clone())))
 }
 
-pub(super) fn program() -> Result<PathBuf, Failure> {
+fn program() -> Result<PathBuf, Failure> {
     std::env::current_exe().map_err(|error| Failure::because("run::program", &error))
+}
+
+/// What phases are given when nothing is to be touched.
+pub(super) fn looking_context(
+    pipeline: &PipelineArgs,
+    state: &StateArgs,
+    facts: Facts,
+) -> Result<Arc<RunContext>, Failure> {
+    let clock = Clock::system();
+    Ok(Arc::new(RunContext {
+        run: RunId::new(clock.now(), std::process::id()),
+        sysroot: wire::sysroot(&pipeline.sysroot)?,
+        trials: trial_store(state, &facts, &clock)?,
+        clock,
+        facts,
+        program: program()?,
+        pipeline_dir: pipeline.pipeline.parent().map(PathBuf::from).unwrap_or_default(),
+        results_dir: state.results.clone(),
+        services: Services::default(),
+        progress: ProgressBoard::default(),
+        cancel: tokio_util::sync::CancellationToken::new(),
+        abandon: tokio_util::sync::CancellationToken::new(),
+        program_digest: OnceLock::new(),
+    }))
 }

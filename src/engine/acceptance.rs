@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::stages::{Done, Memory, Shared, blocking, judge, record, take_back};
-use crate::cache::{CacheDirectory, Lookup, Manifest, MissReason, Origin};
+use crate::cache::{CacheDirectory, CacheError, Lookup, Manifest, MissReason, Origin};
 use crate::change::{Applier, Change, Side, State, Toggle};
 use crate::event::{ChangeResult, DecisionSource, Event, GateEnd, GateReport, Outcome};
 use crate::host::Fact;
@@ -122,13 +122,13 @@ async fn remembered_or_measured(
     shared: &Shared,
 ) -> Result<GateReport, Stop> {
     let cx = test.cx;
-    let manifest = manifest(test.gate, changes, cx)?;
+    let manifest = manifest(test.gate, changes, cx)?.on(spec.cache.scope, cx.run.facts.identity());
     let cache = match &shared.memory {
         Memory::Use(cache) | Memory::Refresh(cache) if spec.cache.on => Some(cache),
         _ => None,
     };
     let miss = match (&shared.memory, cache) {
-        (Memory::Use(_), Some(cache)) => match recall(cache, &manifest, cx) {
+        (Memory::Use(_), Some(cache)) => match recall(cache, &manifest, spec.cache.ttl, cx) {
             Ok(report) => return Ok(report),
             Err(miss) => Some(miss),
         },
@@ -139,10 +139,7 @@ async fn remembered_or_measured(
         cx.note(reason.to_string());
     }
     let mut report = test.measure().await?;
-    let key = match cache {
-        Some(cache) => remember(cache.clone(), manifest, &report, spec.cache.ttl, cx).await,
-        None => None,
-    };
+    let key = cache.and_then(|cache| remember(cache, &manifest, &report, spec.cache.ttl, cx));
     report.source = DecisionSource::Run { key, miss: miss.map(|reason| reason.to_string()) };
     Ok(report)
 }
@@ -173,9 +170,10 @@ fn manifest(gate: &Gate, changes: &[Change], cx: &Context) -> Result<Manifest, P
 fn recall(
     cache: &CacheDirectory,
     manifest: &Manifest,
+    ttl: Duration,
     cx: &Context,
 ) -> Result<GateReport, MissReason> {
-    match cache.look_up(KIND, cx.phase.as_str(), manifest) {
+    match cache.look_up(KIND, cx.phase.as_str(), manifest, ttl) {
         Lookup::Miss(reason) => Err(reason),
         Lookup::Hit { entry, age } => {
             let key = entry.key.to_string();
@@ -192,30 +190,24 @@ fn recall(
 }
 
 /// A verdict that can't be remembered is told of, and holds all the same.
-async fn remember(
-    cache: CacheDirectory,
-    manifest: Manifest,
+fn remember(
+    cache: &CacheDirectory,
+    manifest: &Manifest,
     report: &GateReport,
     ttl: Duration,
     cx: &Context,
 ) -> Option<String> {
-    let (phase, run) = (cx.phase.clone(), cx.run.run.clone());
-    let written = serde_json::to_value(report).map(|decision| {
-        blocking(move || {
-            let origin = Origin { kind: KIND, phase: phase.as_str(), run: run.as_str() };
-            cache.remember(manifest, origin, decision, ttl)
-        })
-    });
-    let told = match written {
-        Ok(written) => match written.await {
-            Ok(Ok(key)) => return Some(key.to_string()),
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.told(),
-        },
-        Err(error) => error.to_string(),
-    };
-    cx.note(format!("the verdict of its gate could not be remembered: {told}"));
-    None
+    let origin = Origin { kind: KIND, phase: cx.phase.as_str(), run: cx.run.run.as_str() };
+    let written = serde_json::to_value(report)
+        .map_err(CacheError::from)
+        .and_then(|decision| cache.remember(manifest, origin, &decision, ttl));
+    match written {
+        Ok(key) => Some(key.to_string()),
+        Err(error) => {
+            cx.note(format!("the verdict of its gate could not be remembered: {error}"));
+            None
+        }
+    }
 }
 
 /// A gate at work.

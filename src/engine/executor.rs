@@ -32,7 +32,7 @@ pub(super) struct Executor {
     pub(super) jobs: usize,
 }
 
-type Work = Pin<Box<dyn Future<Output = End> + Send>>;
+type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A run on its way.
 struct Live {
@@ -68,6 +68,9 @@ impl Executor {
             inputs: VecDeque::from([Input::Begin]),
         };
         let (mut stopped, mut abandoned) = (false, false);
+        // Decisions are written while phases run, one batch after the other. Once that fails it is left to the end of
+        // the run, which tells of it.
+        let (mut writing, mut writes) = (None, true);
         loop {
             if !stopped && self.shutdown.cancel.is_cancelled() {
                 stopped = true;
@@ -82,6 +85,7 @@ impl Executor {
                     // Without its record a run can't go on; what is half done is taken back.
                     self.shutdown.cancel.cancel();
                 }
+                let behind = writes && (writing.is_some() || self.shared.memory.is_behind());
                 tokio::select! {
                     biased;
                     () = self.shutdown.cancel.cancelled(), if !stopped => {}
@@ -90,6 +94,9 @@ impl Executor {
                     Some(joined) = live.units.join_next_with_id() => {
                         let end = self.joined(joined, &mut live).await;
                         live.inputs.push_back(Input::Ended(end));
+                    }
+                    written = self.write_decisions(&mut writing), if behind => {
+                        (writing, writes) = (None, written);
                     }
                 }
                 continue;
@@ -108,13 +115,21 @@ impl Executor {
         }
     }
 
+    /// Writes the decisions that are remembered by now; false when that fails. May be dropped and called again.
+    async fn write_decisions(&self, writing: &mut Option<Work<bool>>) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let work = writing
+            .get_or_insert_with(|| Box::pin(async move { shared.memory.flush().await.is_ok() }));
+        work.await
+    }
+
     /// Starts a phase, which may already end in this.
     async fn start(&self, position: usize, live: &mut Live) {
         let cx = self.context(position, live);
         let outputs = Arc::clone(live.dispatcher.outputs());
         let unit =
             Unit::new(Arc::clone(&self.plan), position, cx, outputs, Arc::clone(&self.shared));
-        let mut work: Work = Box::pin(unit.run());
+        let mut work: Work<End> = Box::pin(unit.run());
         let first = poll_fn(|task| {
             let poll = || pin!(unconstrained(work.as_mut())).poll(task);
             Poll::Ready(catch_unwind(AssertUnwindSafe(poll)))

@@ -38,4 +38,4 @@ pub use plan_file::{
 pub use preview::{Foreseen, Forethought, Preview, preview};
 pub use resume::Earlier;
 pub use run::{RunEnd, RunError, RunOptions, run};
-pub use stages::{Memory, TTL};
+pub use stages::Memory;

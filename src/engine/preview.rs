@@ -18,7 +18,7 @@ use crate::cache::Lookup;
 use crate::change::Change;
 use crate::event::{Event, PhaseName};
 use crate::phase::{AnyKind, AnyPhase, Applicability, Context, PhaseError, RunContext};
-use crate::pipeline::{Condition, Reference, Scope, evaluate_condition, references};
+use crate::pipeline::{CachePolicy, Condition, Reference, Scope, evaluate_condition};
 use crate::plan::Plan;
 
 /// What one phase would do.
@@ -159,6 +159,7 @@ struct Seer<'a> {
 /// A phase that is looked at.
 struct Looked<'a> {
     kind: &'a dyn AnyKind,
+    policy: &'a CachePolicy,
     phase: Box<dyn AnyPhase>,
     cx: Context,
     /// True when a decision above it is not known.
@@ -232,7 +233,7 @@ impl Seer<'_> {
                 return Foreseen::Fails { why: told.join("; ") };
             }
         };
-        let looked = Looked { kind, phase, cx: self.context(position), open };
+        let looked = Looked { kind, policy: &spec.cache, phase, cx: self.context(position), open };
         looked
             .foresee(self.memory)
             .await
@@ -243,13 +244,9 @@ impl Seer<'_> {
     fn names_what_is_open(&self, position: usize) -> bool {
         let is_open = |position: usize| self.fates[position] == Fate::Open;
         self.plan.phases[position].needs.iter().any(|need| is_open(*need))
-            && self.plan.spec(position).expressions().iter().any(|text| {
-                references(text).unwrap_or_default().iter().any(|reference| match reference {
-                    Reference::Phase { name } => {
-                        self.plan.pipeline.position(name).is_some_and(is_open)
-                    }
-                    _ => false,
-                })
+            && self.plan.spec(position).mentions.iter().any(|mention| match &mention.reference {
+                Reference::Phase { name, .. } => self.plan.pipeline.positions(name).any(is_open),
+                _ => false,
             })
     }
 
@@ -268,7 +265,7 @@ impl Looked<'_> {
             return Ok(Foreseen::NotApplicable { why: reason });
         }
         let decision = if self.kind.cached() {
-            self.recall(memory)?
+            self.recall(memory).await?
         } else {
             match self.phase.decide(&self.cx).await {
                 Ok(value) => Forethought::Known { told: self.phase.tell()?, value },
@@ -285,18 +282,20 @@ impl Looked<'_> {
         Ok(Foreseen::Runs { decision, changes })
     }
 
-    fn recall(&mut self, memory: &Memory) -> Result<Forethought, PhaseError> {
+    async fn recall(&mut self, memory: &Memory) -> Result<Forethought, PhaseError> {
         let measured = |why: String, key| Ok(Forethought::ToBeMeasured { why, key });
-        let manifest = match key_manifest(self.kind, self.phase.as_ref(), &self.cx) {
+        let manifest = key_manifest(self.kind, self.phase.as_ref(), self.policy, &self.cx).await;
+        let manifest = match manifest {
             Ok(manifest) => manifest,
             Err(_) if self.open => return measured(DEPENDS.to_owned(), None),
             Err(error) => return measured(error.told(), None),
         };
         let key = Some(manifest.key().to_string());
-        let Memory::Use(cache) = memory else {
-            return measured("told to measure anew".to_owned(), key);
+        let cache = match memory {
+            Memory::Use(cache) if self.policy.on => cache,
+            _ => return measured("told to measure anew".to_owned(), key),
         };
-        match cache.look_up(self.kind.name(), self.cx.phase.as_str(), &manifest) {
+        match cache.look_up(self.kind.name(), self.cx.phase.as_str(), &manifest, self.policy.ttl) {
             Lookup::Miss(reason) => measured(reason.to_string(), key),
             Lookup::Hit { entry, age } => {
                 self.phase.recall(&entry.decision).map_err(|error| {

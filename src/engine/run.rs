@@ -146,13 +146,17 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         run: Arc::clone(&context),
         shared: Arc::new(Shared {
             applier: applier.clone(),
-            memory: options.memory,
+            memory: options.memory.clone(),
             earlier: options.earlier,
         }),
         shutdown: options.shutdown.clone(),
         jobs: options.jobs,
     };
     let status = executor.execute(&mut recorder).await;
+    if let Err(error) = options.memory.flush().await {
+        let text = format!("decisions could not be remembered: {}", told(&error));
+        recorder.record(Event::Noted { phase: None, text });
+    }
     stop_services(&context, &mut recorder).await;
     close_journal(&applier, status, &mut recorder);
     let signal = options.shutdown.signal().map(|signal| signal.as_str().to_owned());
@@ -161,6 +165,12 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
     drop(lock);
     let problems = recorder.finish().map_err(RunError::Record)?;
     Ok(RunEnd { run, status, folder, problems })
+}
+
+/// An error with its causes in one line.
+fn told(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// The lock of a results folder; waits for it, but not longer than `patience`.

@@ -3,25 +3,23 @@
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
-use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use super::acceptance::accept;
 use super::resume::Earlier;
-use crate::cache::{CacheDirectory, Lookup, Manifest, MissReason, Origin};
+use crate::cache::{
+    CacheDirectory, CacheError, Lookup, Manifest, MissReason, Origin, digest_inputs,
+};
 use crate::change::{Applied, Applier, ApplyResult, Change, Reverted, TakenBack};
 use crate::event::{
     ChangeRecord, ChangeResult, Check, CheckState, DecisionSource, Event, Outcome, Stage,
 };
 use crate::phase::{AnyKind, AnyPhase, Applicability, Context, PhaseError};
-use crate::pipeline::Scope;
+use crate::pipeline::{CachePolicy, Scope};
 use crate::plan::Plan;
-
-/// How long decisions are remembered.
-pub const TTL: Duration = Duration::from_hours(24);
 
 /// How decisions are remembered in a run.
 #[derive(Debug, Clone)]
@@ -32,6 +30,24 @@ pub enum Memory {
     Refresh(CacheDirectory),
     /// Neither.
     Off,
+}
+
+impl Memory {
+    /// True when something was remembered that is not on the disk yet.
+    pub(super) fn is_behind(&self) -> bool {
+        match self {
+            Self::Use(cache) | Self::Refresh(cache) => cache.is_behind(),
+            Self::Off => false,
+        }
+    }
+
+    /// Writes down what was remembered and is not on the disk yet.
+    pub(super) async fn flush(&self) -> Result<(), CacheError> {
+        let (Self::Use(cache) | Self::Refresh(cache)) = self else { return Ok(()) };
+        let cache = cache.clone();
+        // A panic in there would be told as one; whatever it was, the decisions hold without being written.
+        tokio::task::spawn_blocking(move || cache.flush()).await.unwrap_or(Ok(()))
+    }
 }
 
 /// What all phases of a run share beyond their context.
@@ -180,15 +196,28 @@ impl Stages<'_> {
 }
 
 /// All that the decision of a phase depends on; after it has observed.
-pub(super) fn key_manifest(
+pub(super) async fn key_manifest(
     kind: &dyn AnyKind,
     phase: &dyn AnyPhase,
+    policy: &CachePolicy,
     cx: &Context,
 ) -> Result<Manifest, PhaseError> {
     let depends = Value::Object(phase.depends_on(cx)?.into_iter().collect());
-    Ok(Manifest::new(kind.name(), kind.revision())
+    let manifest = Manifest::new(kind.name(), kind.revision())
+        .on(policy.scope, cx.run.facts.identity())
         .with("with", phase.with())
-        .with("depends", &depends))
+        .with("depends", &depends);
+    if policy.inputs.is_empty() {
+        return Ok(manifest);
+    }
+    let globs: Vec<String> = policy.inputs.iter().map(|glob| glob.value.clone()).collect();
+    let run = Arc::clone(&cx.run);
+    let inputs =
+        blocking(move || digest_inputs(&run.pipeline_dir, globs.iter().map(String::as_str)));
+    let inputs = inputs.await?.map_err(|error| {
+        PhaseError::because("could not tell what the decision depends on", error)
+    })?;
+    Ok(inputs.iter().fold(manifest, |manifest, (path, digest)| manifest.with_input(path, digest)))
 }
 
 /// Takes the decision from the cache, or makes and remembers it.
@@ -199,11 +228,12 @@ async fn decide(
     cx: &Context,
 ) -> Result<Value, PhaseError> {
     let kind = &at.plan.phases[at.position].kind;
-    if !kind.cached() {
+    let policy = &at.plan.spec(at.position).cache;
+    if !kind.cached() || !policy.on {
         let decision = phase.decide(cx).await?;
         return tell_decision(cx, phase, DecisionSource::Run { key: None, miss: None }, decision);
     }
-    let manifest = key_manifest(kind.as_ref(), phase, cx)?;
+    let manifest = key_manifest(kind.as_ref(), phase, policy, cx).await?;
     let key = manifest.key().to_string();
     if let Some(decision) = shared.earlier.decision(&cx.phase, &key)
         && phase.recall(decision).is_ok()
@@ -215,26 +245,29 @@ async fn decide(
     let miss = match &shared.memory {
         Memory::Off => None,
         Memory::Refresh(_) => Some(MissReason::Refresh),
-        Memory::Use(cache) => match cache.look_up(kind.name(), cx.phase.as_str(), &manifest) {
-            Lookup::Miss(reason) => Some(reason),
-            Lookup::Hit { entry, age } => match phase.recall(&entry.decision) {
-                Ok(()) => {
-                    let age_seconds = Some(age.as_secs_f64());
-                    let source = DecisionSource::Cache { key, age_seconds, measured_by: entry.run };
-                    return tell_decision(cx, phase, source, entry.decision);
-                }
-                Err(error) => Some(MissReason::Untrusted {
-                    path: entry.key.to_string(),
-                    flaw: error.to_string(),
-                }),
-            },
-        },
+        Memory::Use(cache) => {
+            match cache.look_up(kind.name(), cx.phase.as_str(), &manifest, policy.ttl) {
+                Lookup::Miss(reason) => Some(reason),
+                Lookup::Hit { entry, age } => match phase.recall(&entry.decision) {
+                    Ok(()) => {
+                        let age_seconds = Some(age.as_secs_f64());
+                        let source =
+                            DecisionSource::Cache { key, age_seconds, measured_by: entry.run };
+                        return tell_decision(cx, phase, source, entry.decision);
+                    }
+                    Err(error) => Some(MissReason::Untrusted {
+                        path: entry.key.to_string(),
+                        flaw: error.to_string(),
+                    }),
+                },
+            }
+        }
     };
     if let Some(reason @ MissReason::Untrusted { .. }) = &miss {
         cx.note(reason.to_string());
     }
     let decision = phase.decide(cx).await?;
-    remember(shared, cx, kind.name(), manifest, &decision).await;
+    remember(shared, cx, kind.name(), (&manifest, policy), &decision);
     let miss = miss.map(|reason| reason.to_string());
     tell_decision(cx, phase, DecisionSource::Run { key: Some(key), miss }, decision)
 }
@@ -250,27 +283,20 @@ fn tell_decision(
     Ok(decision)
 }
 
-/// A decision that can't be remembered is told of, and holds all the same.
-async fn remember(
+/// A decision that can't be remembered is told of, and holds all the same. One that could not be written yet is
+/// tried again at the end of the run, which tells of it then.
+fn remember(
     shared: &Shared,
     cx: &Context,
     kind: &'static str,
-    manifest: Manifest,
+    (manifest, policy): (&Manifest, &CachePolicy),
     decision: &Value,
 ) {
     let (Memory::Use(cache) | Memory::Refresh(cache)) = &shared.memory else { return };
-    let (cache, decision) = (cache.clone(), decision.clone());
-    let (phase, run) = (cx.phase.clone(), cx.run.run.clone());
-    let written = tokio::task::spawn_blocking(move || {
-        let origin = Origin { kind, phase: phase.as_str(), run: run.as_str() };
-        cache.remember(manifest, origin, decision, TTL)
-    });
-    let trouble = match written.await {
-        Ok(Ok(_)) => return,
-        Ok(Err(error)) => error.to_string(),
-        Err(error) => error.to_string(),
-    };
-    cx.note(format!("the decision could not be remembered: {trouble}"));
+    let origin = Origin { kind, phase: cx.phase.as_str(), run: cx.run.run.as_str() };
+    if let Err(error) = cache.remember(manifest, origin, decision, policy.ttl) {
+        cx.note(format!("the decision could not be remembered: {error}"));
+    }
 }
 
 /// Changes first, through the journal; then whatever else the kind does.

@@ -14,7 +14,7 @@ mod sink;
 
 pub use check::{Check, CheckState};
 pub use gate::{GateEnd, GateReport};
-pub use id::{NameError, PhaseName, RunId};
+pub use id::{NameError, PhaseName, RunId, is_matrix_value};
 pub use log::{EventLog, LogError, read_log};
 pub use outcome::{Outcome, OverallStatus, Stage};
 pub use record::{

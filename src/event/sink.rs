@@ -32,11 +32,11 @@ pub trait EventSink: Send {
     /// When it can't go on; it is given no further record.
     fn accept(&mut self, record: &Record) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-    /// Shows what it has taken: for now there is no more.
+    /// All that has happened so far was taken: one that gathers what it writes does so now.
     ///
     /// # Errors
-    /// When it can't go on.
-    fn flush(&mut self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// When it can't go on; it is given no further record.
+    fn pause(&mut self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         Ok(())
     }
 }
@@ -62,14 +62,18 @@ impl Fanout {
         for mut reader in readers {
             let (queue, batches) = channel::<Arc<Vec<Record>>>();
             let name = reader.name();
-            let read = move || {
-                let failed = |source| SinkError { reader: name, source };
-                for batch in batches {
-                    batch.iter().try_for_each(|record| reader.accept(record)).map_err(failed)?;
-                    reader.flush().map_err(failed)?;
+            let mut read_all = move || {
+                while let Ok(mut batch) = batches.recv() {
+                    loop {
+                        batch.iter().try_for_each(|record| reader.accept(record))?;
+                        let Ok(next) = batches.try_recv() else { break };
+                        batch = next;
+                    }
+                    reader.pause()?;
                 }
                 Ok(())
             };
+            let read = move || read_all().map_err(|source| SinkError { reader: name, source });
             let thread = std::thread::Builder::new().name(format!("events-{name}")).spawn(read)?;
             started.push(Reader { queue, thread });
         }

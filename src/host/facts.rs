@@ -116,7 +116,11 @@ impl Facts {
             kernel: gather.text("/proc/sys/kernel/osrelease"),
             arch: architecture(&gather, &info),
             boot_id: boot_id(&gather),
-            machine: gather.text("/etc/machine-id").map(|id| id.map(|id| machine_digest(&id))),
+            machine: gather
+                .text("/etc/machine-id")
+                // As images have it before their first boot (machine-id(5)): no machine's own.
+                .filter(|id| id.value != "uninitialized")
+                .map(|id| id.map(|id| machine_digest(&id))),
             virtualization: virtualization::hypervisor(&gather, &info),
             container: virtualization::container(&gather),
             cpus: cpus(&gather, &info, &limits),
@@ -125,6 +129,13 @@ impl Facts {
             disks: if root.is_live() { disks(&gather) } else { Vec::new() },
             unreadable: gather.into_unreadable(),
         }
+    }
+
+    /// What tells this host from all others: the digest of its machine id, else its name; `unknown` without both.
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        let known = self.machine.as_ref().or(self.hostname.as_ref());
+        known.map_or("unknown", |identity| &identity.value)
     }
 
     /// The facts that expressions of a pipeline see as `host.*`: one flat object, in which what no file tells is null.
@@ -333,6 +344,20 @@ mod tests {
     fn a_quota_far_below_one_cpu_still_leaves_one() {
         let tree = container().file("/sys/fs/cgroup/pod/cpu.max", "1000 100000\n");
         assert_eq!(Facts::read(&tree.sysroot()).cpus.usable.unwrap().value, 1);
+    }
+
+    #[test]
+    fn a_host_is_told_apart_by_its_machine_id_else_by_its_name() {
+        let of = |tree: Tree| Facts::read(&tree.sysroot()).identity().to_owned();
+        let machine = of(container());
+        assert_eq!(machine.len(), 16);
+        assert_eq!(of(container().file("/proc/sys/kernel/hostname", "renamed\n")), machine);
+        let other = "fedcba9876543210fedcba9876543210\n";
+        assert_ne!(of(container().file("/etc/machine-id", other)), machine);
+        for none in ["", "uninitialized\n"] {
+            assert_eq!(of(container().file("/etc/machine-id", none)), "box", "{none:?}");
+        }
+        assert_eq!(of(Tree::new()), "unknown");
     }
 
     #[test]

@@ -10,13 +10,14 @@ mod schema;
 mod select;
 #[cfg(test)]
 mod tests;
+mod with;
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-pub use bind::{Binding, bind};
+pub use bind::{Binding, bind, bind_draft};
 pub use critical::Critical;
 pub use graph::Graph;
 pub use schema::schema;
@@ -25,7 +26,7 @@ pub use select::Selection;
 use crate::diagnostic::Diagnostic;
 use crate::event::{PhaseName, PhaseSummary, PipelineSummary};
 use crate::phase::AnyKind;
-use crate::pipeline::{PhaseSpec, Pipeline, Reference, Scope, references, render};
+use crate::pipeline::{PhaseSpec, Pipeline, Reference, Scope, render};
 
 /// What will run.
 pub struct Plan {
@@ -69,11 +70,11 @@ impl Plan {
     /// The phases that one needs, all the way up, nearest first.
     #[must_use]
     pub fn upstream(&self, position: usize) -> Vec<usize> {
-        let mut found = Vec::new();
-        let mut seen = HashSet::new();
+        let mut found: Vec<usize> = Vec::new();
+        let mut seen = vec![false; self.phases.len()];
         let mut queue = VecDeque::from(self.phases[position].needs.clone());
         while let Some(at) = queue.pop_front() {
-            if seen.insert(at) {
+            if !std::mem::replace(&mut seen[at], true) {
                 found.push(at);
                 queue.extend(self.phases[at].needs.iter().copied());
             }
@@ -81,51 +82,80 @@ impl Plan {
         found
     }
 
-    /// What the expressions of a phase can see: of the phases upstream those that it names. A phase without
-    /// expressions sees nothing, which costs nothing.
-    pub fn scope_of<'a>(
-        &self,
-        position: usize,
-        outputs: impl Fn(usize) -> Option<&'a Value>,
-    ) -> Scope {
-        let named = self.spec(position).expressions();
-        if named.is_empty() {
-            return Scope::default();
-        }
-        let mut scope = self.scope.clone();
-        for reference in named.iter().flat_map(|text| references(text).unwrap_or_default()) {
-            if let Reference::Phase { name } = reference
-                && let Some(seen) = self.pipeline.position(&name).and_then(&outputs)
-            {
-                scope.phases.insert(name, seen.clone());
-            }
-        }
-        scope
-    }
-
     /// `with` of a phase, with every expression evaluated in `scope`.
     ///
     /// # Errors
     /// Every expression that can't be evaluated.
     pub fn render_with(&self, position: usize, scope: &Scope) -> Result<Value, Vec<Diagnostic>> {
-        render(&self.spec(position).with, scope, &self.pipeline.source)
+        render(&self.spec(position).with, scope, &self.pipeline.sources)
+    }
+
+    /// What the expressions of a phase can see, given the outputs of phases by their positions. Nothing at all for a
+    /// phase without expressions.
+    #[must_use]
+    pub fn scope_of<'a>(
+        &self,
+        position: usize,
+        outputs: impl Fn(usize) -> Option<&'a Value>,
+    ) -> Scope {
+        let spec = self.spec(position);
+        if spec.mentions.is_empty() {
+            return Scope::default();
+        }
+        let mut phases = Map::new();
+        for name in spec.mentions.iter().filter_map(|mention| match &mention.reference {
+            Reference::Phase { name, .. } => Some(name.as_str()),
+            _ => None,
+        }) {
+            if !phases.contains_key(name) {
+                phases.extend(self.visible(name, &outputs).map(|seen| (name.to_owned(), seen)));
+            }
+        }
+        let matrix = spec.matrix.iter().cloned().collect();
+        Scope { phases, matrix, ..self.scope.clone() }
+    }
+
+    /// What an expression sees as `phases.NAME`: the outputs of the phase, or, where `matrix` has made several of it,
+    /// those of each by what stands in its brackets. Nothing of a phase that has no outputs.
+    fn visible<'a>(
+        &self,
+        name: &str,
+        outputs: &impl Fn(usize) -> Option<&'a Value>,
+    ) -> Option<Value> {
+        let mut group = Map::new();
+        for position in self.pipeline.positions(name) {
+            let outputs = outputs(position);
+            match self.name(position).member() {
+                None => return outputs.cloned(),
+                Some(member) => group.extend(
+                    outputs
+                        .filter(|outputs| !outputs.is_null())
+                        .map(|outputs| (member.to_owned(), outputs.clone())),
+                ),
+            }
+        }
+        Some(Value::Object(group))
     }
 
     /// The files that the pipeline is made of, each with its digest (BLAKE3).
     #[must_use]
     pub fn files(&self) -> BTreeMap<String, String> {
-        let source = &self.pipeline.source;
-        let digest = blake3::hash(source.text.as_bytes()).to_hex().to_string();
-        BTreeMap::from([(source.name.clone(), digest)])
+        let digest = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
+        let sources = self.pipeline.sources.all();
+        sources.iter().map(|source| (source.name.clone(), digest(&source.text))).collect()
     }
 
     /// The pipeline for reports.
     #[must_use]
     pub fn summary(&self) -> PipelineSummary {
+        let mut hasher = blake3::Hasher::new();
+        for source in self.pipeline.sources.all() {
+            hasher.update(source.text.as_bytes());
+        }
         PipelineSummary {
             name: self.pipeline.name.clone(),
             file: self.pipeline.path.display().to_string(),
-            digest: blake3::hash(self.pipeline.source.text.as_bytes()).to_hex().to_string(),
+            digest: hasher.finalize().to_hex().to_string(),
         }
     }
 

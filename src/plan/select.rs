@@ -26,12 +26,13 @@ impl Selection {
         let from = find(pipeline, &self.from, "--from", found);
         let skipped = find(pipeline, &self.skip, "--skip", found);
         self.check_contradictions(found);
-        let mut selected = vec![self.only.is_empty() && self.from.is_empty(); needs.len()];
-        let mut wanted = downstream(needs, from);
+        let all = self.only.is_empty() && self.from.is_empty();
+        let mut selected = vec![all; pipeline.phases.len()];
+        let mut wanted = downstream(needs, from, pipeline.phases.len());
         wanted.extend(only);
         while let Some(position) = wanted.pop() {
             if !std::mem::replace(&mut selected[position], true) {
-                wanted.extend(&needs[position]);
+                wanted.extend(needs.get(position).into_iter().flatten());
             }
         }
         for position in skipped {
@@ -42,8 +43,9 @@ impl Selection {
 
     /// A phase can't be asked for and left out.
     fn check_contradictions(&self, found: &mut Vec<Diagnostic>) {
+        let skip = joined(&self.skip);
         for (option, names) in [("--only", &self.only), ("--from", &self.from)] {
-            for name in names.iter().filter(|name| self.skip.contains(name)) {
+            for name in joined(names).iter().filter(|name| skip.contains(name)) {
                 found.push(
                     Diagnostic::error(
                         "plan::selection",
@@ -57,17 +59,17 @@ impl Selection {
 }
 
 /// The phases and all that depend on them.
-fn downstream(needs: &[Vec<usize>], mut open: Vec<usize>) -> Vec<usize> {
+fn downstream(needs: &[Vec<usize>], mut open: Vec<usize>, phases: usize) -> Vec<usize> {
     if open.is_empty() {
         return open;
     }
-    let mut dependents = vec![Vec::new(); needs.len()];
+    let mut dependents = vec![Vec::new(); phases];
     for (position, of) in needs.iter().enumerate() {
         for need in of {
             dependents[*need].push(position);
         }
     }
-    let mut seen = vec![false; needs.len()];
+    let mut seen = vec![false; phases];
     let mut reached = Vec::new();
     while let Some(position) = open.pop() {
         if !std::mem::replace(&mut seen[position], true) {
@@ -78,35 +80,43 @@ fn downstream(needs: &[Vec<usize>], mut open: Vec<usize>) -> Vec<usize> {
     reached
 }
 
-/// Positions of named phases. The name of a phase that stands for several, which have a `[..]` after it, means all.
+/// Positions of named phases. The name of a phase that `matrix` has made several of means all.
 fn find(
     pipeline: &Pipeline,
     names: &[String],
     option: &str,
     found: &mut Vec<Diagnostic>,
 ) -> Vec<usize> {
-    let mut positions = Vec::new();
-    for name in names {
-        let is_meant = |phase: &str| {
-            phase
-                .strip_prefix(name.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('['))
-        };
-        let before = positions.len();
-        positions.extend(pipeline.phases.iter().enumerate().filter_map(|(position, phase)| {
-            is_meant(phase.name.value.as_str()).then_some(position)
-        }));
-        if positions.len() == before {
-            found.push(unknown(pipeline, name, option));
+    let mut all = Vec::new();
+    for name in joined(names) {
+        let positions = pipeline.positions(&name);
+        if positions.is_empty() && pipeline.is_whole() {
+            found.push(unknown(pipeline, &name, option));
+        }
+        all.extend(positions);
+    }
+    all
+}
+
+/// The names on the command line, where a comma separates them: one in brackets, as in `build[5,fast]`, does not.
+fn joined(pieces: &[String]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for piece in pieces {
+        match names.last_mut().filter(|name| name.contains('[') && !name.ends_with(']')) {
+            Some(open) => {
+                open.push(',');
+                open.push_str(piece);
+            }
+            None => names.push(piece.clone()),
         }
     }
-    positions
+    names
 }
 
 fn unknown(pipeline: &Pipeline, name: &str, option: &str) -> Diagnostic {
-    let known = pipeline.phases.iter().map(|phase| phase.name.value.as_str());
     let told = format!("{option} names the unknown phase `{name}`");
-    Diagnostic::error("plan::unknown_phase", told).maybe_help(did_you_mean(name, known))
+    Diagnostic::error("plan::unknown_phase", told)
+        .maybe_help(did_you_mean(name, pipeline.phase_names()))
 }
 
 #[cfg(test)]

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use super::batch::Batching;
 use super::ledger::TableName;
-use super::notify::Notifier;
 use super::proof::Rules;
 use super::wire::MAX_PROOFS;
 use super::worker::Capacity;
 use crate::database::{DatabaseUrl, PoolSize};
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::supervisor::Notifier;
 
 /// From where the service may be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

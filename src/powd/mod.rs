@@ -4,7 +4,7 @@
 //! [`server`], checked on the threads of [`worker`] by the pure function [`proof::verify`], and gathered by
 //! [`batch`] into one transaction of the [`ledger`], which is the record that a proof counts only once. What
 //! happened is counted in [`metrics`]; [`service::run`] puts it together from a [`config`] and takes it apart again.
-//! [`client`] and [`mine`] make load for it, and [`notify`] tells the service manager.
+//! [`client`] and [`mine`] make load for it.
 //!
 //! Invariant: an answer `accepted` is given only after the proof's id is durable in the ledger, and for each id
 //! at most once ever; whatever is in doubt is not accepted. Knows nothing of pipelines, phases or the host.
@@ -18,7 +18,6 @@ pub mod ledger;
 pub mod listener;
 pub mod metrics;
 pub mod mine;
-pub mod notify;
 pub mod proof;
 pub mod server;
 pub mod service;

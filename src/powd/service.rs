@@ -97,15 +97,21 @@ async fn serve(
         stop: shutdown.clone(),
     });
     let serving = listener::serve(listener, router(app), shutdown.clone(), DRAIN_LIMIT);
-    config.notifier.ready(address);
+    config.notifier.tell(&ready(address));
     on_ready(address);
     tracing::info!(%address, ledger = %config.database, "verifying");
     let told = async {
         shutdown.cancelled().await;
         tracing::info!("stopping: answering what was accepted");
-        config.notifier.stopping();
+        config.notifier.tell("STOPPING=1\nSTATUS=answering what was accepted\n");
     };
     tokio::join!(serving, told);
     workers.finish().await;
     Ok(())
+}
+
+/// What the service manager is told when the service answers. The last line is how whoever started it with port 0 learns
+/// the port; service managers ignore names that begin with `X_`.
+fn ready(address: SocketAddr) -> String {
+    format!("READY=1\nSTATUS=verifying on {address}\nX_TRUEUP_ADDRESS={address}\n")
 }

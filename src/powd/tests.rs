@@ -20,11 +20,11 @@ use super::cluster::Cluster;
 use super::config::Config;
 use super::ledger::{Ledger, TableName};
 use super::mine::{ChallengeMiner, supply};
-use super::notify::Notifier;
 use super::proof::{Proof, Rules, verify};
 use super::service::{ServiceError, run};
 use crate::clock::Clock;
 use crate::database::{DatabaseUrl, PoolSize};
+use crate::supervisor::Notifier;
 
 const BITS: u8 = 4;
 

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::event::{
-    ChangeRecord, Check, DecisionSource, Event, GateReport, Outcome, OverallStatus, PhaseName,
-    PipelineSummary, Record, RecoveredRun, RunId, Stage,
+    ChangeRecord, ChangeResult, Check, DecisionSource, Event, GateReport, Outcome, OverallStatus,
+    PhaseName, PipelineSummary, Record, RecoveredRun, RunId, Stage,
 };
 use crate::measure::model::Measurement;
 use crate::tuner::trial::Trial;
@@ -160,6 +160,20 @@ impl Default for Report {
 }
 
 impl Report {
+    /// How many changes of the host are still in place at the end of the run.
+    #[must_use]
+    pub fn changes_kept(&self) -> usize {
+        let all = || self.phases.values().flat_map(|phase| &phase.changes);
+        let is = |wanted: fn(&ChangeResult) -> bool| {
+            all().filter(|change| wanted(&change.result)).count()
+        };
+        let made =
+            is(|result| matches!(result, ChangeResult::Applied | ChangeResult::Clamped { .. }));
+        let taken_back = is(|result| matches!(result, ChangeResult::Reverted));
+        // A run that was told to stop takes back all of it when its phases have ended.
+        if self.signal.is_some() { 0 } else { made.saturating_sub(taken_back) }
+    }
+
     /// Takes one more event.
     pub fn take(&mut self, record: &Record) {
         self.total_optimization_time = record.elapsed;

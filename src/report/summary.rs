@@ -3,8 +3,12 @@
 use std::fmt::Write as _;
 
 use super::text::wrap;
+use super::triage::{Triage, word};
 use super::{PhaseReport, Report};
-use crate::event::{ChangeResult, DecisionSource, Outcome};
+use crate::event::{DecisionSource, Outcome};
+
+/// Most lines of a phase that is one of many.
+const LINES: usize = 4;
 
 /// The summary of a run as text of at most `width` columns where words allow it.
 #[must_use]
@@ -20,22 +24,33 @@ pub fn summary(report: &Report, report_path: &str, width: usize) -> String {
         let _ = writeln!(text, "cancelled by {signal}; what the run had changed was taken back");
     }
     text.push('\n');
-    let names = report.phases.keys().map(String::len).max().unwrap_or(0);
-    for (name, phase) in &report.phases {
+    let triage = Triage::of(report);
+    let rest = triage.rest_in_words();
+    let most = if rest.is_some() { LINES } else { usize::MAX };
+    let names = triage.listed.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, phase) in &triage.listed {
         let _ = match phase.status {
             Some(status) => {
                 writeln!(text, "  {name:names$}  {status:<14} {:>7.1} s", phase.seconds)
             }
-            None => writeln!(text, "  {name:names$}  CUT OFF"),
+            None => writeln!(text, "  {name:names$}  {}", word(phase)),
         };
-        for told in told(phase) {
-            for line in wrap(&told, width.saturating_sub(6)) {
-                let _ = writeln!(text, "      {line}");
-            }
+        let lines = told(phase).into_iter().flat_map(|told| wrap(&told, width.saturating_sub(6)));
+        let mut lines: Vec<String> = lines.collect();
+        if lines.len() > most {
+            lines.truncate(most - 1);
+            lines.push("...".to_owned());
+        }
+        for line in lines {
+            let _ = writeln!(text, "      {line}");
         }
     }
+    if let Some(rest) = rest {
+        let and = if triage.listed.is_empty() { "" } else { "and " };
+        let _ = writeln!(text, "  {and}{rest}");
+    }
     text.push('\n');
-    let changes = kept(report);
+    let changes = report.changes_kept();
     if changes > 0 {
         let noun = if changes == 1 { "setting" } else { "settings" };
         let _ = writeln!(
@@ -50,17 +65,6 @@ pub fn summary(report: &Report, report_path: &str, width: usize) -> String {
     text
 }
 
-/// Changes of the host that are still in place at the end of the run.
-fn kept(report: &Report) -> usize {
-    let all = report.phases.values().flat_map(|phase| &phase.changes);
-    let is = |wanted: fn(&ChangeResult) -> bool| {
-        all.clone().filter(|change| wanted(&change.result)).count()
-    };
-    let made = is(|result| matches!(result, ChangeResult::Applied | ChangeResult::Clamped { .. }));
-    let taken_back = is(|result| matches!(result, ChangeResult::Reverted));
-    if report.signal.is_some() { 0 } else { made.saturating_sub(taken_back) }
-}
-
 /// What is said of a phase: its decision with what its gate found, then its reason.
 fn told(phase: &PhaseReport) -> Vec<String> {
     let cached = phase.cache.as_ref().is_some_and(|cache| cache.hit);
@@ -73,4 +77,69 @@ fn told(phase: &PhaseReport) -> Vec<String> {
     });
     let decided = phase.decided.as_ref().map(|decided| format!("{decided}{from}{gained}"));
     decided.into_iter().chain(phase.reason.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{ChangeRecord, ChangeResult, Outcome, OverallStatus};
+
+    fn ended(status: Outcome, decided: &str, reason: Option<&str>) -> PhaseReport {
+        PhaseReport {
+            status: Some(status),
+            attempts: u32::from(status != Outcome::Blocked),
+            seconds: 0.5,
+            decided: Some(decided.to_owned()),
+            reason: reason.map(str::to_owned),
+            ..PhaseReport::default()
+        }
+    }
+
+    #[test]
+    fn of_a_hundred_phases_what_matters_is_read_in_ten_seconds() {
+        let mut report =
+            Report { overall_status: Some(OverallStatus::Failed), ..Report::default() };
+        for at in 0..97 {
+            let phase = ended(Outcome::Success, "runs /bin/true", None);
+            report.phases.insert(format!("step_{at}"), phase);
+        }
+        let long = "it said a great deal before it ended, ".repeat(20);
+        let phase = ended(Outcome::Failed, "runs /bin/false", Some(&long));
+        report.phases.insert("broken".to_owned(), phase);
+        let phase = ended(Outcome::Blocked, "", Some("broken did not end well"));
+        report.phases.insert("after".to_owned(), phase);
+        let change = ChangeRecord {
+            target: "/proc/sys/vm/swappiness".to_owned(),
+            from: "60".to_owned(),
+            to: "10".to_owned(),
+            result: ChangeResult::Applied,
+        };
+        let back = ChangeRecord { result: ChangeResult::Reverted, ..change.clone() };
+        let reason = "inconclusive: +0.4% (-1.2% to +2.0%, 8 pairs); taken back";
+        let reverted = PhaseReport {
+            changes: vec![change, back],
+            ..ended(Outcome::Reverted, "swappiness=10", Some(reason))
+        };
+        report.phases.insert("memory".to_owned(), reverted);
+        let text = summary(&report, "results/runs/r/report.json", 80);
+        insta::assert_snapshot!(
+            text,
+            @r##"
+            FAILED in 0.0 s: , run 
+
+              broken  FAILED             0.5 s
+                  runs /bin/false
+                  it said a great deal before it ended, it said a great deal before it
+                  ended, it said a great deal before it ended, it said a great deal before
+                  ...
+              memory  REVERTED           0.5 s
+                  swappiness=10
+                  inconclusive: +0.4% (-1.2% to +2.0%, 8 pairs); taken back
+              and 98 more: 1 BLOCKED, 97 SUCCESS
+
+            changed  nothing on the host that outlives the run
+            report   results/runs/r/report.json
+            "##
+        );
+    }
 }

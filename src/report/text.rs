@@ -19,9 +19,28 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// A quantity with as many digits as a person reads: four, or all before the point.
+pub(super) fn figure(value: f64) -> String {
+    let size = value.abs();
+    match size {
+        _ if size == 0.0 || !size.is_finite() => format!("{value}"),
+        1000.0.. => format!("{value:.0}"),
+        100.0.. => format!("{value:.1}"),
+        10.0.. => format!("{value:.2}"),
+        0.001.. => format!("{value:.3}"),
+        _ => format!("{value:.2e}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quantities_have_as_many_digits_as_a_person_reads() {
+        let read = [0.0, 12345.678, -123.456, 12.345, 0.012_345, 0.000_012_3].map(figure);
+        assert_eq!(read, ["0", "12346", "-123.5", "12.35", "0.012", "1.23e-5"]);
+    }
 
     #[test]
     fn lines_break_at_blanks_and_a_long_word_stands_alone() {

@@ -19,7 +19,8 @@ impl fmt::Display for Violation {
     }
 }
 
-const GROUND: &[&str] = &["diagnostic", "unit", "disk", "clock", "shutdown", "database"];
+const GROUND: &[&str] =
+    &["diagnostic", "unit", "disk", "clock", "shutdown", "supervisor", "database"];
 const ISLANDS: &[&str] = &["host", "change", "measure", "tuner", "monitor", "analytics", "powd"];
 const VOCABULARY: &[&str] = &["event", "pipeline"];
 const DATA: &[&str] = &["change::model", "measure::model", "tuner::trial"];
@@ -31,6 +32,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("disk", &[]),
     ("clock", &[]),
     ("shutdown", &[]),
+    ("supervisor", &[]),
     ("database", &[]),
     ("host", &[]),
     ("change", &[&["host"]]),
@@ -46,7 +48,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("phase", &[ISLANDS, VOCABULARY]),
     ("plan", &[VOCABULARY, &["phase"]]),
     ("engine", &[ISLANDS, VOCABULARY, &["cache", "store", "phase", "plan"]]),
-    ("report", &[&["event"], DATA]),
+    ("report", &[&["event", "measure"], DATA]),
     ("dashboard", &[&["store", "analytics", "event"]]),
     (
         "cli",

@@ -94,6 +94,7 @@ impl House {
             .env_remove("TRUEUP_CACHE")
             .env_remove("TRUEUP_DATABASE_URL")
             .env_remove("NOTIFY_SOCKET")
+            .env_remove("GITHUB_STEP_SUMMARY")
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

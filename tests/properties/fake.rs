@@ -15,7 +15,7 @@ use trueup::host::{Facts, Sysroot};
 use trueup::phase::{Applicability, Context, Kind, PhaseError, Registry};
 use trueup::pipeline::read_text;
 use trueup::plan::{Binding, Plan, Selection, bind};
-use trueup::report::file::{RunFiles, write_json};
+use trueup::report::file::{Format, RunFiles, Wanted};
 use trueup::report::fold;
 use trueup::shutdown::Shutdown;
 use trueup::store::TrialStore;
@@ -161,7 +161,7 @@ impl Recorded {
     /// The report made again from the events.
     pub fn folded_again(&self) -> String {
         let mut text = Vec::new();
-        write_json(&fold(&self.events), &mut text).unwrap();
+        Format::Json.write(&fold(&self.events), &mut text).unwrap();
         String::from_utf8(text).unwrap()
     }
 }
@@ -209,7 +209,10 @@ pub fn run(drawn: &[Drawn], jobs: usize, stop: Stop) -> Recorded {
         program: PathBuf::from("/bin/true"),
         jobs,
         shutdown: shutdown.clone(),
-        readers: vec![Box::new(RunFiles::new(results_dir.clone())), Box::new(stopper)],
+        readers: vec![
+            Box::new(RunFiles::new(results_dir.clone(), Wanted::default())),
+            Box::new(stopper),
+        ],
         progress: ProgressBoard::default(),
         trials: Arc::new(TrialStore::new(url, "host".to_owned(), clock)),
         earlier: Earlier::default(),

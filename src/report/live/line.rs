@@ -1,15 +1,21 @@
 //! What is said of an event in one line, if anything; the same words with and without a terminal.
 
-use crate::event::{ChangeResult, DecisionSource, Event};
+use std::borrow::Cow;
+
+use crate::event::{ChangeResult, DecisionSource, Event, PhaseName};
+
+/// Who speaks when it is the run itself.
+const RUN: &str = "trueup";
 
 /// A line about an event that a person would want to see as it happens: phase, and text.
-pub(super) fn line(event: &Event) -> Option<(String, String)> {
-    let of = |phase: &crate::event::PhaseName, text: String| Some((phase.to_string(), text));
+pub(super) fn line(event: &Event) -> Option<(&str, Cow<'_, str>)> {
+    fn of(phase: &PhaseName, text: String) -> Option<(&str, Cow<'_, str>)> {
+        Some((phase.as_str(), text.into()))
+    }
     match event {
-        Event::RunStarted { run, pipeline, .. } => Some((
-            "trueup".to_owned(),
-            format!("run {run} of {} ({})", pipeline.name, pipeline.file),
-        )),
+        Event::RunStarted { run, pipeline, .. } => {
+            Some((RUN, format!("run {run} of {} ({})", pipeline.name, pipeline.file).into()))
+        }
         Event::Recovered(run) => {
             let what = if run.changes.is_empty() {
                 "it had changed nothing".to_owned()
@@ -18,10 +24,8 @@ pub(super) fn line(event: &Event) -> Option<(String, String)> {
                     run.changes.iter().map(|(target, done)| format!("{target}: {done}")).collect();
                 each.join("; ")
             };
-            Some((
-                "trueup".to_owned(),
-                format!("found run {} cut off and took it back: {what}", run.cut_off),
-            ))
+            let cut_off = &run.cut_off;
+            Some((RUN, format!("found run {cut_off} cut off and took it back: {what}").into()))
         }
         Event::Decided { phase, source, told, .. } => {
             let from = match source {
@@ -32,7 +36,10 @@ pub(super) fn line(event: &Event) -> Option<(String, String)> {
                 DecisionSource::Run { miss: Some(miss), .. } => format!("measured: {miss}"),
                 DecisionSource::Run { miss: None, .. } => String::new(),
             };
-            of(phase, if from.is_empty() { told.clone() } else { format!("{told} ({from})") })
+            if from.is_empty() {
+                return Some((phase.as_str(), told.into()));
+            }
+            of(phase, format!("{told} ({from})"))
         }
         Event::Changed { phase, change } => {
             let (target, from, to) = (&change.target, &change.from, &change.to);
@@ -51,15 +58,16 @@ pub(super) fn line(event: &Event) -> Option<(String, String)> {
         }
         Event::Gated { phase, gate } => {
             let from = match &gate.source {
-                DecisionSource::Cache { age_seconds, .. } => {
-                    format!(" (from the cache, {} old)", age(age_seconds.unwrap_or(0.0)))
+                DecisionSource::Cache { age_seconds: Some(seconds), .. } => {
+                    format!("from the cache, {} old", age(*seconds))
                 }
-                DecisionSource::Run { .. } => format!(" ({:.1} s)", gate.seconds),
+                DecisionSource::Cache { measured_by, .. } => format!("of run {measured_by}"),
+                DecisionSource::Run { .. } => format!("{:.1} s", gate.seconds),
             };
-            of(phase, format!("gate: {}{from}", gate.told()))
+            of(phase, format!("gate: {} ({from})", gate.told()))
         }
         Event::Noted { phase, text } => {
-            Some((phase.as_ref().map_or("trueup".to_owned(), ToString::to_string), text.clone()))
+            Some((phase.as_ref().map_or(RUN, PhaseName::as_str), text.into()))
         }
         Event::PhaseRetried { phase, attempt, reason, .. } => {
             of(phase, format!("attempt {attempt} failed, trying again: {reason}"))

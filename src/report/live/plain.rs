@@ -1,27 +1,35 @@
 //! Lines for a log: no colour, no cursor, nothing rewritten.
 
-use std::io::Write;
+use std::error::Error;
+use std::io::{BufWriter, Write};
 
 use super::line::line;
 use crate::event::{EventSink, Record};
 
 /// Writes a line for every event that a person would want to see.
 #[derive(Debug)]
-pub struct PlainLines<W>(pub W);
+pub struct PlainLines<W: Write>(BufWriter<W>);
+
+impl<W: Write> PlainLines<W> {
+    /// Lines to be written to `to`: at once, unless more events are waiting already.
+    pub fn new(to: W) -> Self {
+        Self(BufWriter::new(to))
+    }
+}
 
 impl<W: Write + Send> EventSink for PlainLines<W> {
     fn name(&self) -> &'static str {
         "plain"
     }
 
-    fn accept(&mut self, record: &Record) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    fn accept(&mut self, record: &Record) -> Result<(), Box<dyn Error + Send + Sync>> {
         if let Some((who, text)) = line(&record.event) {
             writeln!(self.0, "{:8.2}s  {who:<18} {text}", record.elapsed)?;
         }
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    fn pause(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(self.0.flush()?)
     }
 }

@@ -1,67 +1,134 @@
-//! Bars on a terminal: one for each running phase, with its stage and how far it is; lines scroll above.
+//! Bars on a terminal: what is going on, drawn ten times a second; lines scroll above.
+//!
+//! Events only change what is to be drawn. So the cost of drawing is that of time and not of events, and a run of
+//! thousands of phases is not slower for being watched.
 
-use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::board::Board;
+use super::estimate::Estimate;
 use super::line::line;
-use crate::event::{Event, EventSink, PhaseName, ProgressBoard, Record};
+use crate::clock::Clock;
+use crate::event::{Event, EventSink, Outcome, ProgressBoard, Record};
+use crate::report::file::durations::durations;
 use crate::report::text::wrap;
 
-/// How often the bars look at the board.
+/// How often it is drawn.
 const REFRESH: Duration = Duration::from_millis(100);
 
-type Bars = Arc<Mutex<BTreeMap<PhaseName, ProgressBar>>>;
+/// From this many phases on, those that simply succeed have no line.
+const MANY: usize = 50;
+
+/// What bars are drawn for.
+#[derive(Debug)]
+pub struct Screen {
+    /// Columns of the terminal.
+    pub columns: usize,
+    /// Most phases at a time.
+    pub jobs: usize,
+    /// Where it is kept how long phases took.
+    pub results_dir: PathBuf,
+}
 
 /// Draws bars on standard error.
 #[derive(Debug)]
 pub struct ProgressBars {
-    screen: MultiProgress,
-    columns: usize,
-    bars: Bars,
+    screen: Screen,
+    many: bool,
+    shared: Arc<Mutex<Shared>>,
+    clock: Clock,
     over: Arc<AtomicBool>,
     ticker: Option<JoinHandle<()>>,
 }
 
+/// What is to be drawn next.
+#[derive(Debug, Default)]
+struct Shared {
+    board: Board,
+    /// Lines to scroll above the bars.
+    said: Vec<String>,
+    /// When the run began.
+    began: Option<Instant>,
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl ProgressBars {
-    /// Starts to draw what is posted on `board`, with lines of at most `columns`.
+    /// Starts to draw, and what is posted on `progress` with it.
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub fn start(board: ProgressBoard, columns: usize) -> std::io::Result<Self> {
-        let screen = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        let bars = Bars::default();
+    pub fn start(progress: ProgressBoard, clock: Clock, screen: Screen) -> std::io::Result<Self> {
+        let shared = Arc::new(Mutex::new(Shared::default()));
         let over = Arc::new(AtomicBool::new(false));
-        let (seen, stop) = (Arc::clone(&bars), Arc::clone(&over));
-        let ticker = std::thread::Builder::new().name("progress".to_owned()).spawn(move || {
-            while !stop.load(Ordering::Acquire) {
-                for (phase, bar) in seen.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-                    if let Some(progress) = board.of(phase) {
-                        bar.set_length(progress.total);
-                        bar.set_position(progress.done);
-                        bar.set_message(progress.note);
-                    }
-                    bar.tick();
+        let ticker = std::thread::Builder::new().name("progress".to_owned()).spawn({
+            let (shared, over, clock) = (Arc::clone(&shared), Arc::clone(&over), clock.clone());
+            let columns = screen.columns;
+            move || {
+                let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+                if let Ok(style) = ProgressStyle::with_template("{msg}") {
+                    bar.set_style(style);
                 }
-                std::thread::park_timeout(REFRESH);
+                while !over.load(Ordering::Acquire) {
+                    draw(&bar, &shared, &progress, (clock.instant(), columns));
+                    std::thread::park_timeout(REFRESH);
+                }
+                draw(&bar, &shared, &progress, (clock.instant(), columns));
+                bar.finish_and_clear();
             }
         })?;
-        Ok(Self { screen, columns, bars, over, ticker: Some(ticker) })
+        Ok(Self { screen, many: false, shared, clock, over, ticker: Some(ticker) })
     }
 
-    fn bar(&self, phase: &PhaseName) -> ProgressBar {
-        let style = ProgressStyle::with_template(
-            "{spinner} {prefix:<18} [{bar:16}] {pos:>3}/{len:<3} {elapsed:>4} {wide_msg}",
-        )
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("=> ");
-        let bar = self.screen.add(ProgressBar::new(1)).with_style(style);
-        bar.set_prefix(phase.to_string());
-        bar
+    /// The line that is said of an event, if any, laid out.
+    fn said(&self, record: &Record) -> Option<String> {
+        let quiet = match &record.event {
+            Event::Decided { .. } => true,
+            Event::PhaseEnded { outcome, reason, .. } => {
+                matches!(outcome, Outcome::Success | Outcome::Skipped) && reason.is_none()
+                    || *outcome == Outcome::Blocked
+            }
+            _ => false,
+        };
+        if self.many && quiet {
+            return None;
+        }
+        let (who, text) = line(&record.event)?;
+        let head = format!("{:8.2}s  {who:<18} ", record.elapsed);
+        let indent = head.chars().count();
+        let lines = wrap(&text, self.screen.columns.saturating_sub(indent).max(20));
+        Some(format!("{head}{}", lines.join(&format!("\n{:indent$}", ""))))
+    }
+}
+
+fn draw(
+    bar: &ProgressBar,
+    shared: &Mutex<Shared>,
+    progress: &ProgressBoard,
+    (now, columns): (Instant, usize),
+) {
+    let (said, lines) = {
+        let mut shared = lock(shared);
+        let said = std::mem::take(&mut shared.said);
+        let elapsed = shared.began.map(|began| now.saturating_duration_since(began).as_secs_f64());
+        (said, elapsed.map(|elapsed| shared.board.lines(elapsed, progress)))
+    };
+    if !said.is_empty() {
+        bar.println(said.join("\n"));
+    }
+    if let Some(lines) = lines {
+        // A line of all columns would make some terminals begin another.
+        let cut = |line: &String| line.chars().take(columns.saturating_sub(1)).collect::<String>();
+        bar.set_message(lines.iter().map(cut).collect::<Vec<_>>().join("\n"));
     }
 }
 
@@ -70,30 +137,22 @@ impl EventSink for ProgressBars {
         "progress"
     }
 
-    fn accept(&mut self, record: &Record) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        if let Some((who, text)) = line(&record.event) {
-            let head = format!("{:8.2}s  {who:<18} ", record.elapsed);
-            let indent = head.chars().count();
-            let lines = wrap(&text, self.columns.saturating_sub(indent).max(20));
-            self.screen.println(format!("{head}{}", lines.join(&format!("\n{:indent$}", ""))))?;
+    fn accept(&mut self, record: &Record) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let estimate = if let Event::RunStarted { phases, pipeline, .. } = &record.event {
+            self.many = phases.len() >= MANY;
+            let took = durations(&self.screen.results_dir, &pipeline.name);
+            Some(Estimate::new(phases, &took, self.screen.jobs))
+        } else {
+            None
+        };
+        let said = self.said(record);
+        let mut shared = lock(&self.shared);
+        if let Some(estimate) = estimate {
+            shared.board.estimate = estimate;
+            shared.began = Some(self.clock.instant());
         }
-        let mut bars = self.bars.lock().unwrap_or_else(PoisonError::into_inner);
-        match &record.event {
-            Event::PhaseStarted { phase, .. } => {
-                bars.entry(phase.clone()).or_insert_with(|| self.bar(phase));
-            }
-            Event::StageStarted { phase, stage } => {
-                if let Some(bar) = bars.get(phase) {
-                    bar.set_message(stage.word());
-                }
-            }
-            Event::PhaseEnded { phase, .. } => {
-                if let Some(bar) = bars.remove(phase) {
-                    bar.finish_and_clear();
-                }
-            }
-            _ => {}
-        }
+        shared.board.take(&record.event, record.elapsed);
+        shared.said.extend(said);
         Ok(())
     }
 }
@@ -105,6 +164,5 @@ impl Drop for ProgressBars {
             ticker.thread().unpark();
             let _ = ticker.join();
         }
-        let _ = self.screen.clear();
     }
 }

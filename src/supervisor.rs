@@ -1,18 +1,16 @@
-//! Tells the service manager that the service is ready, and that it stops (`sd_notify`'s protocol).
+//! Tells the service manager how the process is getting on (`sd_notify`'s protocol).
 //!
 //! A message is one datagram of `NAME=VALUE` lines to the socket that `$NOTIFY_SOCKET` names, a path or, after `@`, an
 //! abstract name:
 //! ```text
 //! READY=1
 //! STATUS=verifying on 127.0.0.1:41003
-//! X_TRUEUP_ADDRESS=127.0.0.1:41003
 //! ```
-//! The last line is how whoever started the service with port 0 learns the port; service managers ignore names
-//! that begin with `X_`. A manager that does not listen is no reason to stop: it is a warning.
+//! A manager that does not listen is no reason to stop: it is a warning. What is told is the business of whoever tells
+//! it.
 
 use std::ffi::OsString;
 use std::io;
-use std::net::SocketAddr as Listening;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -44,17 +42,14 @@ impl Notifier {
         Self(std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()))
     }
 
-    /// The service answers at that address.
-    pub fn ready(&self, address: Listening) {
-        self.tell(&format!("READY=1\nSTATUS=verifying on {address}\nX_TRUEUP_ADDRESS={address}\n"));
+    /// True when nobody is told.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.0.is_none()
     }
 
-    /// The service stops, and answers what it has accepted.
-    pub fn stopping(&self) {
-        self.tell("STOPPING=1\nSTATUS=answering what was accepted\n");
-    }
-
-    fn tell(&self, message: &str) {
+    /// Hands over a message: lines of `NAME=VALUE`.
+    pub fn tell(&self, message: &str) {
         let Some(name) = &self.0 else { return };
         if let Err(error) = send(name, message) {
             let error: &dyn std::error::Error = &error;
@@ -85,18 +80,14 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_by_path_hears_the_address_and_the_stop() {
+    fn a_socket_by_path_hears_what_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         let notifier = Notifier::to(path.into());
-        notifier.ready("127.0.0.1:4100".parse().unwrap());
-        assert_eq!(
-            heard(&socket),
-            "READY=1\nSTATUS=verifying on 127.0.0.1:4100\nX_TRUEUP_ADDRESS=127.0.0.1:4100\n"
-        );
-        notifier.stopping();
-        assert!(heard(&socket).starts_with("STOPPING=1\n"));
+        notifier.tell("READY=1\nSTATUS=at work\n");
+        assert_eq!(heard(&socket), "READY=1\nSTATUS=at work\n");
+        assert!(!notifier.is_silent() && Notifier::silent().is_silent());
     }
 
     #[test]
@@ -104,8 +95,8 @@ mod tests {
         let name = format!("trueup-notify-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).unwrap();
         let socket = UnixDatagram::bind_addr(&address).unwrap();
-        Notifier::to(format!("@{name}").into()).stopping();
-        assert!(heard(&socket).starts_with("STOPPING=1\n"));
+        Notifier::to(format!("@{name}").into()).tell("STOPPING=1\n");
+        assert_eq!(heard(&socket), "STOPPING=1\n");
     }
 
     #[test]
@@ -113,6 +104,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let nobody = OsString::from(dir.path().join("nobody"));
         assert_eq!(send(&nobody, "READY=1").unwrap_err().kind(), io::ErrorKind::NotFound);
-        Notifier::to(nobody).stopping();
+        Notifier::to(nobody).tell("STOPPING=1\n");
     }
 }

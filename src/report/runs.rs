@@ -1,0 +1,148 @@
+//! The runs of a results folder, and how a person names one: whole, by its beginning, or counted from the last.
+
+use std::path::{Path, PathBuf};
+
+use crate::disk::{self, DiskError};
+use crate::event::{NameError, RunId};
+
+/// Most runs that are named in an error.
+const NAMED: usize = 5;
+
+/// Why a run could not be found.
+#[derive(Debug, thiserror::Error)]
+pub enum RunNameError {
+    /// The folder.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// A text that names no run, whichever runs there are.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// There is none at all.
+    #[error("there is no run in {}", .0.display())]
+    None(PathBuf),
+    /// `last~N` with less than that.
+    #[error("there is no `{name}`: {} has {count} runs", folder.display())]
+    Few {
+        /// What was asked for.
+        name: String,
+        /// Where it was looked for.
+        folder: PathBuf,
+        /// How many there are.
+        count: usize,
+    },
+    /// No run begins so.
+    #[error("there is no run `{name}` in {}", folder.display())]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// Where it was looked for.
+        folder: PathBuf,
+    },
+    /// More than one run begins so.
+    #[error("`{name}` may be any of {count} runs: {}", some.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        name: String,
+        /// How many begin so.
+        count: usize,
+        /// The latest of them.
+        some: Vec<String>,
+    },
+}
+
+/// The runs that are recorded below `results_dir`, oldest first.
+///
+/// # Errors
+/// When the folder can't be listed.
+pub fn recorded(results_dir: &Path) -> Result<Vec<RunId>, DiskError> {
+    let names = disk::list(&results_dir.join("runs"))?;
+    Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+}
+
+/// The run that is meant by `name`: its name or a beginning of it that no other run shares; `last`, or `last~N` for the
+/// one that is N runs before the last.
+///
+/// # Errors
+/// When there is none such, or more than one.
+pub fn find(results_dir: &Path, name: &str) -> Result<RunId, RunNameError> {
+    let mut runs = recorded(results_dir)?;
+    let folder = || results_dir.join("runs");
+    let count = runs.len();
+    if let Some(back) = from_the_last(name) {
+        if runs.is_empty() {
+            return Err(RunNameError::None(results_dir.to_owned()));
+        }
+        let at = back.and_then(|back| count.checked_sub(back.checked_add(1)?));
+        let few = RunNameError::Few { name: name.to_owned(), folder: folder(), count };
+        return at.map(|at| runs.swap_remove(at)).ok_or(few);
+    }
+    let wanted: RunId = name.parse()?;
+    if runs.contains(&wanted) {
+        return Ok(wanted);
+    }
+    runs.retain(|run| run.as_str().starts_with(name));
+    match runs.len() {
+        0 => Err(RunNameError::Unknown { name: name.to_owned(), folder: folder() }),
+        1 => Ok(runs.swap_remove(0)),
+        count => {
+            let some = runs.iter().rev().take(NAMED).map(ToString::to_string).collect();
+            Err(RunNameError::Ambiguous { name: name.to_owned(), count, some })
+        }
+    }
+}
+
+/// How many runs before the last; none inside when that is not a number. None for a name of another form.
+fn from_the_last(name: &str) -> Option<Option<usize>> {
+    match name.strip_prefix("last")? {
+        "" => Some(Some(0)),
+        rest => Some(rest.strip_prefix('~')?.parse().ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUNS: [&str; 3] =
+        ["20261122T101010Z-0a000111", "20261123T101010Z-0b000222", "20261123T202020Z-0c000333"];
+
+    fn folder() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for run in RUNS {
+            disk::create_dir_all(&dir.path().join("runs").join(run)).unwrap();
+        }
+        dir
+    }
+
+    #[test]
+    fn a_run_is_found_by_its_name_by_a_beginning_and_from_the_last() {
+        let dir = folder();
+        for (name, wanted) in [
+            (RUNS[1], 1),
+            ("20261122", 0),
+            ("20261123T2", 2),
+            ("last", 2),
+            ("last~0", 2),
+            ("last~2", 0),
+        ] {
+            assert_eq!(find(dir.path(), name).unwrap().as_str(), RUNS[wanted], "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_none_or_of_several_is_refused_with_what_there_is() {
+        let dir = folder();
+        for (name, told) in [
+            ("20261123", "may be any of 2 runs: 20261123T202020Z-0c000333, 20261123T101010Z-"),
+            ("2025", "there is no run `2025` in"),
+            ("last~3", "has 3 runs"),
+            ("last~x", "there is no `last~x`"),
+            ("../secrets", "is not a run"),
+        ] {
+            let error = find(dir.path(), name).unwrap_err().to_string();
+            assert!(error.contains(told), "{name}: {error}");
+        }
+        let none = find(&dir.path().join("elsewhere"), "last").unwrap_err();
+        assert!(matches!(none, RunNameError::None(_)), "{none}");
+    }
+}
