@@ -75,6 +75,8 @@ pub(super) enum Subcommand {
     Powd(PowdArgs),
     /// Load a verification service and measure it.
     Load(LoadArgs),
+    /// Print the JSON Schema of pipelines or of reports.
+    Schema(SchemaArgs),
 }
 
 /// A pipeline and what it is bound to.
@@ -357,6 +359,22 @@ pub(super) struct LoadArgs {
     /// As JSON.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SchemaArgs {
+    /// Of what.
+    #[arg(value_enum, default_value_t = SchemaOf::Pipeline)]
+    pub(super) of: SchemaOf,
+}
+
+/// A document that has a published form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum SchemaOf {
+    /// Pipelines, with what each kind of phase is told.
+    Pipeline,
+    /// Reports.
+    Report,
 }
 
 fn name_value(text: &str) -> Result<(String, String), String> {

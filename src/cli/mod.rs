@@ -13,6 +13,7 @@ mod powd;
 mod report;
 mod rollback;
 mod run;
+mod schema;
 mod terminal;
 mod wire;
 
@@ -31,7 +32,9 @@ pub fn main() -> std::process::ExitCode {
 }
 
 fn dispatch(arguments: args::Arguments) -> Result<ExitCode, exit::Failure> {
-    use args::Subcommand::{Cache, Check, Graph, Host, Load, Plan, Powd, Report, Rollback, Run};
+    use args::Subcommand::{
+        Cache, Check, Graph, Host, Load, Plan, Powd, Report, Rollback, Run, Schema,
+    };
     terminal::start_log(arguments.verbose)?;
     match arguments.command {
         Run(options) => run::run(&options),
@@ -44,5 +47,6 @@ fn dispatch(arguments: args::Arguments) -> Result<ExitCode, exit::Failure> {
         Rollback(options) => rollback::rollback(&options),
         Powd(options) => powd::powd(&options),
         Load(options) => load::load(&options),
+        Schema(options) => schema::schema(&options),
     }
 }

@@ -8,6 +8,7 @@ mod check;
 mod expression;
 mod model;
 mod parse;
+pub mod schema;
 #[cfg(test)]
 mod tests;
 mod tree;

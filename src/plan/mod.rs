@@ -4,6 +4,7 @@
 //! kind, and no two phases claim one setting; or everything that is wrong, at once. Runs nothing.
 
 mod bind;
+mod schema;
 mod select;
 mod text;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 pub use bind::{Binding, bind};
+pub use schema::schema;
 pub use select::Selection;
 pub use text::graph_text;
 

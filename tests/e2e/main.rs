@@ -9,6 +9,7 @@
 
 mod cache;
 mod crash;
+mod documents;
 mod engine;
 mod governor;
 mod house;

@@ -90,7 +90,18 @@ fn the_pipelines_that_ship_are_valid() {
 fn help_is_there_for_every_command() {
     let house = House::new();
     let commands = [
-        "", "run", "plan", "check", "graph", "host", "cache", "report", "rollback", "powd", "load",
+        "",
+        "run",
+        "plan",
+        "check",
+        "graph",
+        "host",
+        "cache",
+        "report",
+        "rollback",
+        "powd",
+        "load",
+        "schema",
     ];
     for command in commands {
         let mut started = house.command(&[]);
