@@ -38,6 +38,12 @@ Example:
   trueup run                        # do it, measure it, keep what holds
   trueup rollback                   # take it all back";
 
+const COMPLETIONS: &str = "\
+Where shells look for them:
+  trueup completions bash > /etc/bash_completion.d/trueup
+  trueup completions zsh  > /usr/local/share/zsh/site-functions/_trueup
+  trueup completions fish > /etc/fish/completions/trueup.fish";
+
 /// Brings a Linux host and the database-backed service on it to their tuned state, and proves it.
 ///
 /// trueup runs a pipeline of phases. Each phase observes the host, decides by measuring, applies through a journal
@@ -77,6 +83,11 @@ pub(super) enum Subcommand {
     Load(LoadArgs),
     /// Print the JSON Schema of pipelines or of reports.
     Schema(SchemaArgs),
+    /// Print completions for a shell.
+    #[command(after_long_help = COMPLETIONS)]
+    Completions(CompletionsArgs),
+    /// Print the manual, or write its pages into a folder.
+    Man(ManArgs),
 }
 
 /// A pipeline and what it is bound to.
@@ -375,6 +386,31 @@ pub(super) enum SchemaOf {
     Pipeline,
     /// Reports.
     Report,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(super) shell: CompletionShell,
+}
+
+/// A shell that completions can be made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CompletionShell {
+    /// GNU bash, with bash-completion or without.
+    Bash,
+    /// zsh.
+    Zsh,
+    /// fish.
+    Fish,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ManArgs {
+    /// Write trueup.1 and a page for each command into this folder; without it, the first page is printed.
+    #[arg(value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
 }
 
 fn name_value(text: &str) -> Result<(String, String), String> {

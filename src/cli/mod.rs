@@ -5,9 +5,11 @@
 
 mod args;
 mod cache;
+mod completions;
 mod exit;
 mod host;
 mod load;
+mod man;
 mod pipelines;
 mod powd;
 mod report;
@@ -33,7 +35,8 @@ pub fn main() -> std::process::ExitCode {
 
 fn dispatch(arguments: args::Arguments) -> Result<ExitCode, exit::Failure> {
     use args::Subcommand::{
-        Cache, Check, Graph, Host, Load, Plan, Powd, Report, Rollback, Run, Schema,
+        Cache, Check, Completions, Graph, Host, Load, Man, Plan, Powd, Report, Rollback, Run,
+        Schema,
     };
     terminal::start_log(arguments.verbose)?;
     match arguments.command {
@@ -48,5 +51,7 @@ fn dispatch(arguments: args::Arguments) -> Result<ExitCode, exit::Failure> {
         Powd(options) => powd::powd(&options),
         Load(options) => load::load(&options),
         Schema(options) => schema::schema(&options),
+        Completions(options) => completions::completions(&options),
+        Man(options) => man::man(&options),
     }
 }

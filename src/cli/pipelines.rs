@@ -4,15 +4,20 @@ use std::io::Write as _;
 
 use super::args::{CheckArgs, PipelineArgs};
 use super::exit::{ExitCode, Failure};
-use super::wire;
+use super::{terminal, wire};
 use crate::phase;
 use crate::plan::graph_text;
+use crate::report::wrap;
+
+/// Columns of the names in the list of kinds.
+const KINDS: usize = 18;
 
 pub(super) fn check(options: &CheckArgs) -> Result<ExitCode, Failure> {
     let mut out = std::io::stdout().lock();
     if options.kinds {
         for kind in phase::standard().iter() {
-            writeln!(out, "{:<18} {}", kind.name(), kind.about())?;
+            let about = wrap(kind.about(), terminal::width().saturating_sub(KINDS + 1));
+            writeln!(out, "{:<KINDS$} {}", kind.name(), about.join(&format!("\n{:KINDS$} ", "")))?;
         }
         return Ok(ExitCode::Success);
     }

@@ -11,10 +11,16 @@ use crate::diagnostic::Style;
 
 /// How errors are drawn on standard error.
 pub(super) fn error_style() -> Style {
-    let tty = io::stderr().is_terminal();
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-        || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    Style { color: tty && !plain, unicode: tty && !plain, width: width() }
+    let fancy = io::stderr().is_terminal() && !plain();
+    Style { color: fancy, unicode: fancy, width: width() }
+}
+
+/// Whether the environment asks for nothing but text: `NO_COLOR`, `CLICOLOR=0`, or a terminal that can do no more.
+fn plain() -> bool {
+    let is = |name: &str, wanted: &str| std::env::var_os(name).is_some_and(|value| value == wanted);
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || is("CLICOLOR", "0")
+        || is("TERM", "dumb")
 }
 
 /// Columns of the terminal; 80 where there is none, 160 at most: longer lines are hard to read.

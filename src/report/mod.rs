@@ -10,3 +10,4 @@ mod text;
 
 pub use model::{CacheReport, PhaseReport, Report, fold};
 pub use summary::summary;
+pub use text::wrap;

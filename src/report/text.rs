@@ -1,7 +1,8 @@
 //! Text laid out for a terminal.
 
 /// Breaks `text` at blanks into lines of at most `width` columns where words allow it; at least one line.
-pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+#[must_use]
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let taken = lines.last().map_or(0, |line| line.chars().count());

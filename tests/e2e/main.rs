@@ -17,6 +17,7 @@ mod plan;
 mod postgres;
 mod powd;
 mod record;
+mod shell;
 mod signals;
 mod texts;
 mod whole;

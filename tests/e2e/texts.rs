@@ -102,6 +102,8 @@ fn help_is_there_for_every_command() {
         "powd",
         "load",
         "schema",
+        "completions",
+        "man",
     ];
     for command in commands {
         let mut started = house.command(&[]);
