@@ -9,8 +9,8 @@ use super::exit::{ExitCode, Failure};
 use crate::diagnostic::Diagnostic;
 use crate::host::{Facts, Sysroot};
 use crate::phase::standard;
-use crate::pipeline::{parse_scalar, read};
-use crate::plan::{Binding, Plan, Selection, bind};
+use crate::pipeline::{draft, parse_scalar};
+use crate::plan::{Binding, Plan, Selection, bind_draft};
 
 /// The host below a prefix.
 pub(super) fn sysroot(prefix: &Path) -> Result<Sysroot, Failure> {
@@ -28,11 +28,11 @@ pub(super) fn sysroot(prefix: &Path) -> Result<Sysroot, Failure> {
 
 /// Reads and binds the pipeline that was asked for.
 pub(super) fn plan(options: &PipelineArgs) -> Result<(Plan, Facts), Failure> {
-    let pipeline = read(&options.pipeline)?;
+    let draft = draft(&options.pipeline);
     let facts = Facts::read(&sysroot(&options.sysroot)?);
     let registry = standard();
-    let plan = bind(
-        pipeline,
+    let plan = bind_draft(
+        draft,
         Binding {
             registry: &registry,
             host: facts.expression_values(),

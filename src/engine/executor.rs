@@ -12,7 +12,6 @@ use super::stages::{Shared, take_back};
 use super::unit::{Ended, Unit};
 use crate::event::{Event, Outcome, OverallStatus, PhaseName};
 use crate::phase::{Context, RunContext};
-use crate::pipeline::Scope;
 use crate::plan::Plan;
 use crate::shutdown::Shutdown;
 
@@ -46,7 +45,7 @@ impl Executor {
                         Action::Finish => return dispatcher.status(),
                         Action::Start(position) => {
                             let cx = self.context(position, &dispatcher, &sender);
-                            let scope = self.scope(&dispatcher);
+                            let scope = self.plan.scope_of(position, dispatcher.outputs());
                             let shared = Arc::clone(&self.shared);
                             let unit =
                                 Unit::new(Arc::clone(&self.plan), position, cx, scope, shared);
@@ -99,15 +98,6 @@ impl Executor {
         let name = self.plan.name(position).clone();
         let cancel = self.shutdown.cancel.child_token();
         Context::new(name, Arc::clone(&self.run), upstream.into(), cancel, events.clone())
-    }
-
-    /// What expressions can see now.
-    fn scope(&self, dispatcher: &Dispatcher) -> Scope {
-        let mut scope = self.plan.scope.clone();
-        for (position, outputs) in dispatcher.outputs() {
-            scope.phases.insert(self.plan.name(*position).as_str().to_owned(), outputs.clone());
-        }
-        scope
     }
 }
 

@@ -85,10 +85,7 @@ async fn foresee(
     if !plan.phases[position].selected {
         return (Foreseen::Skipped("not selected".to_owned()), None);
     }
-    let mut scope = plan.scope.clone();
-    for (need, visible) in outputs {
-        scope.phases.insert(plan.name(*need).as_str().to_owned(), visible.clone());
-    }
+    let scope = plan.scope_of(position, outputs);
     match &plan.spec(position).when {
         Some(Condition::Literal(false)) => {
             return (Foreseen::Skipped("`when` is false".to_owned()), None);

@@ -1,10 +1,12 @@
 //! Names of runs and phases.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A text that is not a name of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,16 +57,32 @@ impl FromStr for RunId {
     }
 }
 
-/// The name of a phase: letters, digits, `_`, `-`; it starts with a letter.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct PhaseName(String);
+/// The name of a phase: letters, digits, `_`, `-`; it starts with a letter. That of a phase made by `matrix` ends with
+/// its values in brackets, such as `build[5,fast]`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub struct PhaseName(Arc<str>);
 
 impl PhaseName {
+    /// Longest name, with what is in brackets.
+    pub const LONGEST: usize = 200;
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name without brackets.
+    #[must_use]
+    pub fn base(&self) -> &str {
+        self.0.split('[').next().unwrap_or_default()
+    }
+
+    /// What is in the brackets, if there are any.
+    #[must_use]
+    pub fn member(&self) -> Option<&str> {
+        self.0.split_once('[').map(|(_, rest)| rest.trim_end_matches(']'))
     }
 }
 
@@ -72,16 +90,48 @@ impl FromStr for PhaseName {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let mut bytes = text.bytes();
+        let (base, values) = match text.split_once('[') {
+            Some((base, rest)) => (base, Some(rest.strip_suffix(']').unwrap_or_default())),
+            None => (text, None),
+        };
+        let mut bytes = base.bytes();
         let shaped = bytes.next().is_some_and(|b| b.is_ascii_alphabetic())
             && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-            && text.len() <= 100;
+            && base.len() <= 100
+            && text.len() <= Self::LONGEST
+            && values.is_none_or(|values| values.split(',').all(is_matrix_value));
         let rule = "use up to 100 letters, digits, `_` and `-`, and a letter first";
         if shaped {
-            Ok(Self(text.to_owned()))
+            Ok(Self(text.into()))
         } else {
             Err(NameError { found: text.to_owned(), what: "phase name", rule })
         }
+    }
+}
+
+/// Whether a text may stand in the brackets of a name that `matrix` makes.
+#[must_use]
+pub fn is_matrix_value(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+}
+
+impl Serialize for PhaseName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// Names are looked up by their text.
+impl Borrow<str> for PhaseName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<RunId> for String {
+    fn from(name: RunId) -> Self {
+        name.0
     }
 }
 
@@ -98,12 +148,6 @@ macro_rules! name_traits {
             type Error = NameError;
             fn try_from(text: String) -> Result<Self, NameError> {
                 text.parse()
-            }
-        }
-
-        impl From<$type> for String {
-            fn from(name: $type) -> Self {
-                name.0
             }
         }
     };
@@ -139,5 +183,16 @@ mod tests {
             assert!(text.parse::<PhaseName>().is_err(), "{text}");
         }
         assert!("1st".parse::<PhaseName>().is_err());
+    }
+
+    #[test]
+    fn a_name_that_a_matrix_makes_has_values_in_brackets() {
+        let name: PhaseName = "build[5,fast-2.5]".parse().unwrap();
+        assert_eq!((name.base(), name.member()), ("build", Some("5,fast-2.5")));
+        let plain: PhaseName = "build".parse().unwrap();
+        assert_eq!((plain.base(), plain.member()), ("build", None));
+        for text in ["a[", "a[]", "a[1", "a[1,]", "a[b/c]", "[1]", "a[1]x", "a[1][2]"] {
+            assert!(text.parse::<PhaseName>().is_err(), "{text}");
+        }
     }
 }

@@ -12,7 +12,7 @@ mod record;
 mod sink;
 
 pub use check::{Check, CheckState};
-pub use id::{NameError, PhaseName, RunId};
+pub use id::{NameError, PhaseName, RunId, is_matrix_value};
 pub use log::{EventLog, LogError, read_log};
 pub use outcome::{Outcome, OverallStatus, Stage};
 pub use record::{

@@ -227,6 +227,8 @@ pub trait AnyKind: Send + Sync {
     fn cached(&self) -> bool;
     /// JSON Schema of its `with`.
     fn with_schema(&self) -> Schema;
+    /// The first thing in `with` that is not of its type.
+    fn mistyped(&self, with: &Value) -> Option<WithError>;
     /// A phase of this kind that is told `with`.
     ///
     /// # Errors
@@ -299,6 +301,11 @@ impl<K: Kind> AnyKind for Erased<K> {
 
     fn with_schema(&self) -> Schema {
         schema_for!(K::With)
+    }
+
+    fn mistyped(&self, with: &Value) -> Option<WithError> {
+        let typed: Result<K::With, _> = serde_path_to_error::deserialize(with);
+        typed.err().map(|error| explain(&error))
     }
 
     fn bind(&self, with: &Value) -> Result<Box<dyn AnyPhase>, Vec<WithError>> {

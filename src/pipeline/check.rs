@@ -1,256 +1,303 @@
-//! What can be told of a pipeline by itself: names that exist, expressions that parse, no cycle.
+//! What can be told of a pipeline by itself: names that exist, and which phase waits for which.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::collections::{HashMap, HashSet};
 
-use petgraph::algo::tarjan_scc;
-use petgraph::graph::{DiGraph, NodeIndex};
-
-use super::expression::{self, Reference};
-use super::model::{Condition, PhaseSpec, Pipeline};
+use super::cycle;
+use super::model::{Need, PhaseSpec, Pipeline, Variable};
+use super::place::Extent;
+use super::reference::{Mention, Reference};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 
-/// Appends what is wrong to `found`.
-pub(super) fn check(pipeline: &Pipeline, found: &mut Vec<Diagnostic>) {
-    for (_, node) in &pipeline.vars {
-        node.each_text(&mut |text, span| {
-            for reference in expressions(pipeline, text, span, found) {
-                if let Reference::Phase { .. } = reference {
-                    let message =
-                        "a variable can't refer to a phase: variables are known before phases run";
-                    found.push(
-                        Diagnostic::error("pipeline::reference", message)
-                            .at(pipeline.place(span), "refers to a phase")
-                            .help("write the expression in the `with` of the phase that uses it"),
+/// Most needs of all phases together.
+const MOST_NEEDS: usize = 4_000_000;
+
+/// For how many unknown names the nearest known one is looked for: each is compared with all.
+const MOST_GUESSES: usize = 100;
+
+/// Tells what is wrong to `found`, and who waits for whom to the pipeline.
+pub(super) fn check(pipeline: &mut Pipeline, found: &mut Vec<Diagnostic>) {
+    let mut checker = Checker { pipeline, found, guesses: HashMap::new() };
+    for variable in &pipeline.vars {
+        checker.variable(variable);
+    }
+    for (position, phase) in pipeline.phases.iter().enumerate() {
+        // What matrix makes of one phase is wrong in the same way.
+        if is_first(pipeline, position) {
+            checker.needs(phase);
+            checker.mentions(phase, position);
+        }
+    }
+    match needs(pipeline) {
+        Some(needs) => pipeline.needs = needs,
+        None => found.push(
+            Diagnostic::error(
+                "pipeline::value",
+                format!("the phases have more than {MOST_NEEDS} needs together"),
+            )
+            .help("let a phase in between wait for many, and many for that phase"),
+        ),
+    }
+    pipeline.order = cycle::order(&pipeline.needs);
+    cycle::check(pipeline, found);
+}
+
+/// True for the first of the phases that `matrix` made of one, and for all others.
+fn is_first(pipeline: &Pipeline, position: usize) -> bool {
+    let base = |position: usize| pipeline.phases[position].name.value.base();
+    position == 0
+        || pipeline.phases[position].matrix.is_empty()
+        || base(position - 1) != base(position)
+}
+
+/// Whether what a phase mentions is there; facts of the host are not known here.
+#[must_use]
+pub fn is_known(pipeline: &Pipeline, phase: Option<&PhaseSpec>, reference: &Reference) -> bool {
+    match reference {
+        Reference::Phase { name, next } => {
+            let group = pipeline.names.is_group(name);
+            let member = |next: &String| pipeline.position(&format!("{name}[{next}]")).is_some();
+            !name.contains('[')
+                && !pipeline.positions(name).is_empty()
+                && (!group || next.as_ref().is_none_or(member))
+        }
+        Reference::Var { name } => pipeline.variable(name).is_some(),
+        Reference::Matrix { name } => {
+            phase.is_some_and(|phase| phase.matrix.iter().any(|(axis, _)| axis == name))
+        }
+        Reference::Host { .. } | Reference::Given => true,
+        Reference::Nameless { .. } | Reference::Unknown { .. } | Reference::Broken => false,
+    }
+}
+
+struct Checker<'a> {
+    pipeline: &'a Pipeline,
+    found: &'a mut Vec<Diagnostic>,
+    guesses: HashMap<String, Option<String>>,
+}
+
+impl Checker<'_> {
+    /// Tells what is wrong `at` a place, with a word about what stands there.
+    fn tell(&mut self, code: &'static str, told: String, at: (Extent, &str), help: String) {
+        let place = self.pipeline.place(at.0);
+        self.found.push(Diagnostic::error(code, told).at(place, at.1).help(help));
+    }
+
+    fn variable(&mut self, variable: &Variable) {
+        for mention in &variable.mentions {
+            match &mention.reference {
+                Reference::Phase { .. } => self.tell(
+                    "pipeline::reference",
+                    "a variable can't refer to a phase: variables are known before phases run"
+                        .to_owned(),
+                    (mention.span, "refers to a phase"),
+                    "write the expression in the `with` of the phase that uses it".to_owned(),
+                ),
+                Reference::Matrix { .. } => self.tell(
+                    "pipeline::reference",
+                    "a variable can't refer to `matrix`: it is the same for all phases".to_owned(),
+                    (mention.span, "differs from phase to phase"),
+                    "write the expression in the `with` of the phase that uses it".to_owned(),
+                ),
+                _ => self.mention(mention, None),
+            }
+        }
+    }
+
+    fn needs(&mut self, phase: &PhaseSpec) {
+        let mut seen = HashSet::new();
+        for need in &phase.needs {
+            let name = need.value.as_str();
+            if self.pipeline.positions(name).is_empty() {
+                self.unknown_phase(name, need.span);
+            } else if !seen.insert(name) {
+                self.tell(
+                    "pipeline::duplicate",
+                    format!("`{name}` is needed twice"),
+                    (need.span, "a second time"),
+                    "name it once".to_owned(),
+                );
+            }
+        }
+    }
+
+    fn mentions(&mut self, phase: &PhaseSpec, position: usize) {
+        for mention in phase.mentions.iter() {
+            match &mention.reference {
+                Reference::Phase { name, .. }
+                    if self.pipeline.positions(name).contains(&position) =>
+                {
+                    self.tell(
+                        "pipeline::reference",
+                        format!("phase `{name}` refers to itself"),
+                        (mention.span, "refers to its own outputs"),
+                        "a phase can only use what phases before it decided".to_owned(),
                     );
-                } else {
-                    check_reference(pipeline, &reference, span, found);
                 }
+                _ => self.mention(mention, Some(phase)),
+            }
+        }
+    }
+
+    fn mention(&mut self, mention: &Mention, phase: Option<&PhaseSpec>) {
+        if is_known(self.pipeline, phase, &mention.reference) {
+            return;
+        }
+        let span = mention.span;
+        match &mention.reference {
+            Reference::Phase { name, next } if self.pipeline.names.is_group(name) => {
+                self.no_member(name, next.as_deref().unwrap_or_default(), span);
+            }
+            Reference::Phase { name, .. } => self.unknown_phase(name, span),
+            Reference::Var { name } => self.unknown_variable(name, span),
+            Reference::Matrix { name } => self.no_axis(name, phase, span),
+            Reference::Nameless { word } => self.tell(
+                "pipeline::reference",
+                format!("`{word}` needs a name that is written there"),
+                (span, "which one?"),
+                format!("write it like `{word}.NAME`, or `{word}['NAME']`"),
+            ),
+            Reference::Unknown { name } => self.unknown_name(name, span),
+            Reference::Host { .. } | Reference::Given | Reference::Broken => {}
+        }
+    }
+
+    fn unknown_phase(&mut self, name: &str, span: Extent) {
+        let pipeline = self.pipeline;
+        if !pipeline.whole || pipeline.names.is_spoiled(name) {
+            return;
+        }
+        let mut found =
+            Diagnostic::error("pipeline::unknown_phase", format!("unknown phase `{name}`"))
+                .at(pipeline.place(span), "no phase has this name");
+        if let Some(removed) = pipeline.names.removed(name) {
+            found = found
+                .at(pipeline.place(removed), "taken away here")
+                .help("take the need away as well, or keep the phase");
+        } else if let Some((base, member)) =
+            name.split_once('[').filter(|_| !pipeline.positions(name).is_empty())
+        {
+            let member = member.trim_end_matches(']');
+            found = found.help(format!("write it like `phases.{base}['{member}']`"));
+        } else {
+            let near = self.nearest(format!("phases.{name}"), name, pipeline.phase_names());
+            found = found
+                .help(near.unwrap_or_else(|| "name a phase that stands under `phases`".to_owned()));
+        }
+        self.found.push(found);
+    }
+
+    /// The nearest of the known names as help, `what` being that which was named.
+    fn nearest<'k>(
+        &mut self,
+        what: String,
+        name: &str,
+        known: impl Iterator<Item = &'k str>,
+    ) -> Option<String> {
+        let has_room = self.guesses.len() < MOST_GUESSES;
+        match self.guesses.get(&what) {
+            Some(guess) => guess.clone(),
+            None if has_room => {
+                let guess = did_you_mean(name, known);
+                self.guesses.insert(what, guess.clone());
+                guess
+            }
+            None => None,
+        }
+    }
+
+    fn unknown_variable(&mut self, name: &str, span: Extent) {
+        if !self.pipeline.whole {
+            return;
+        }
+        let known = self.pipeline.vars.iter().map(|one| one.name.value.as_str());
+        let help = self
+            .nearest(format!("vars.{name}"), name, known)
+            .unwrap_or_else(|| "name a value that stands under `vars`".to_owned());
+        let told = format!("unknown variable `{name}`");
+        self.tell("pipeline::unknown_variable", told, (span, "not under `vars`"), help);
+    }
+
+    fn no_axis(&mut self, name: &str, phase: Option<&PhaseSpec>, span: Extent) {
+        let Some(phase) = phase else { return };
+        let of = phase.name.value.base();
+        if self.pipeline.names.is_spoiled(of) {
+            return;
+        }
+        let (told, help) = if phase.matrix.is_empty() {
+            let told = format!("phase `{of}` has no `matrix`");
+            (told, "write it like `matrix: { size: [5, 10] }` beside `with`".to_owned())
+        } else {
+            let axes = phase.matrix.iter().map(|(axis, _)| axis.as_str());
+            let help = did_you_mean(name, axes).unwrap_or_default();
+            (format!("the matrix of `{of}` has no axis `{name}`"), help)
+        };
+        self.tell("pipeline::reference", told, (span, "no axis has this name"), help);
+    }
+
+    fn no_member(&mut self, name: &str, next: &str, span: Extent) {
+        if self.pipeline.names.is_spoiled(name) {
+            return;
+        }
+        let phases = &self.pipeline.phases[self.pipeline.positions(name)];
+        let members: Vec<&str> =
+            phases.iter().filter_map(|phase| phase.name.value.member()).collect();
+        let near = self.nearest(format!("phases.{name}.{next}"), next, members.iter().copied());
+        let help = match near {
+            Some(help) if help.starts_with("did you mean") => help,
+            _ => format!(
+                "`matrix` makes several phases of it: write `phases.{name}['{}'].{next}`",
+                members.first().copied().unwrap_or_default()
+            ),
+        };
+        let told = format!("`matrix` makes no phase `{name}[{next}]`");
+        self.tell("pipeline::unknown_phase", told, (span, "one of several phases"), help);
+    }
+
+    fn unknown_name(&mut self, name: &str, span: Extent) {
+        let near = did_you_mean(name, ["vars", "env", "host", "phases", "matrix"])
+            .filter(|help| help.starts_with("did you mean"));
+        let help = near.unwrap_or_else(|| {
+            if self.pipeline.variable(name).is_some() {
+                format!("write `vars.{name}`")
+            } else if !self.pipeline.positions(name).is_empty() {
+                format!("write `phases.{name}`")
+            } else {
+                "expressions know `vars`, `env`, `host`, `phases` and `matrix`, such as `vars.database_url`"
+                    .to_owned()
             }
         });
+        let told = format!("unknown name `{name}` in an expression");
+        self.tell("pipeline::unknown_variable", told, (span, ""), help);
     }
-    for phase in &pipeline.phases {
-        check_needs(pipeline, phase, found);
-        for (reference, span) in phase_references(pipeline, phase, found) {
-            if matches!(&reference, Reference::Phase { name } if name == phase.name.value.as_str())
-            {
-                found.push(
-                    Diagnostic::error(
-                        "pipeline::reference",
-                        format!("phase `{}` refers to itself", phase.name.value),
-                    )
-                    .at(pipeline.place(&span), "refers to its own outputs")
-                    .help("a phase can only use what phases before it decided"),
-                );
-            } else {
-                check_reference(pipeline, &reference, &span, found);
+}
+
+/// The phases that each phase waits for: those it names, and those whose outputs it uses; nothing beyond the limit.
+fn needs(pipeline: &Pipeline) -> Option<Vec<Vec<Need>>> {
+    let mut room = MOST_NEEDS;
+    let mut all = Vec::with_capacity(pipeline.phases.len());
+    for (position, phase) in pipeline.phases.iter().enumerate() {
+        let mut of: Vec<Need> = Vec::new();
+        let named = phase.needs.iter().map(|need| (need.value.as_str(), need.span));
+        let used = phase.mentions.iter().filter_map(|mention| match &mention.reference {
+            Reference::Phase { name, .. } => Some((name.as_str(), mention.span)),
+            _ => None,
+        });
+        for (name, span) in named {
+            of.extend(pipeline.positions(name).map(|phase| Need { phase: phase as u32, span }));
+        }
+        for (name, span) in used {
+            let positions = pipeline.positions(name);
+            // That it refers to itself has been told.
+            if !positions.contains(&position) {
+                of.extend(positions.map(|phase| Need { phase: phase as u32, span }));
             }
         }
+        // In the order of the phases; of two of one phase the first that was said stays.
+        of.sort_by_key(|need| need.phase);
+        of.dedup_by_key(|need| need.phase);
+        of.shrink_to_fit();
+        room = room.checked_sub(of.len())?;
+        all.push(of);
     }
-    check_cycles(pipeline, found);
-}
-
-fn check_needs(pipeline: &Pipeline, phase: &PhaseSpec, found: &mut Vec<Diagnostic>) {
-    let mut seen = BTreeSet::new();
-    for need in &phase.needs {
-        let place = pipeline.place(&need.span);
-        if pipeline.position(need.value.as_str()).is_none() {
-            let known = pipeline.phases.iter().map(|phase| phase.name.value.as_str());
-            found.push(
-                Diagnostic::error(
-                    "pipeline::unknown_phase",
-                    format!("unknown phase `{}`", need.value),
-                )
-                .at(place, "no phase has this name")
-                .maybe_help(did_you_mean(need.value.as_str(), known)),
-            );
-        } else if !seen.insert(&need.value) {
-            found.push(
-                Diagnostic::error(
-                    "pipeline::duplicate",
-                    format!("`{}` is needed twice", need.value),
-                )
-                .at(place, "a second time")
-                .help("name it once"),
-            );
-        }
-    }
-}
-
-/// The references in one text; mistakes in its expressions go to `found`.
-fn expressions(
-    pipeline: &Pipeline,
-    text: &str,
-    span: &Range<usize>,
-    found: &mut Vec<Diagnostic>,
-) -> Vec<Reference> {
-    expression::references(text).unwrap_or_else(|error| {
-        found.push(expression::diagnose(&error, &pipeline.source, span));
-        Vec::new()
-    })
-}
-
-fn phase_references(
-    pipeline: &Pipeline,
-    phase: &PhaseSpec,
-    found: &mut Vec<Diagnostic>,
-) -> Vec<(Reference, Range<usize>)> {
-    let mut all = Vec::new();
-    phase.with.each_text(&mut |text, span| {
-        all.extend(
-            expressions(pipeline, text, span, found).into_iter().map(|one| (one, span.clone())),
-        );
-    });
-    if let Some(Condition::Expression(condition)) = &phase.when {
-        let template = format!("{{{{ {} }}}}", condition.value);
-        let references = expressions(pipeline, &template, &condition.span, found);
-        all.extend(references.into_iter().map(|one| (one, condition.span.clone())));
-    }
-    all
-}
-
-fn check_reference(
-    pipeline: &Pipeline,
-    reference: &Reference,
-    span: &Range<usize>,
-    found: &mut Vec<Diagnostic>,
-) {
-    let place = pipeline.place(span);
-    match reference {
-        Reference::Phase { name } if pipeline.position(name).is_none() => {
-            let known = pipeline.phases.iter().map(|phase| phase.name.value.as_str());
-            found.push(
-                Diagnostic::error("pipeline::unknown_phase", format!("unknown phase `{name}`"))
-                    .at(place, "no phase has this name")
-                    .maybe_help(did_you_mean(name, known)),
-            );
-        }
-        Reference::Var { name } if !pipeline.vars.iter().any(|(key, _)| key.value == *name) => {
-            let known = pipeline.vars.iter().map(|(key, _)| key.value.as_str());
-            found.push(
-                Diagnostic::error(
-                    "pipeline::unknown_variable",
-                    format!("unknown variable `{name}`"),
-                )
-                .at(place, "not under `vars`")
-                .maybe_help(did_you_mean(name, known)),
-            );
-        }
-        Reference::Unknown { name } => found.push(
-            Diagnostic::error(
-                "pipeline::unknown_variable",
-                format!("unknown name `{name}` in an expression"),
-            )
-            .at(place, "")
-            .help(
-                "expressions know `vars`, `env`, `host` and `phases`, such as `vars.database_url`",
-            ),
-        ),
-        Reference::Phase { .. } | Reference::Var { .. } | Reference::Host | Reference::Env => {}
-    }
-}
-
-/// The phases that each phase waits for: those it names, and those whose outputs it uses.
-#[must_use]
-pub fn needs(pipeline: &Pipeline) -> Vec<BTreeMap<usize, Range<usize>>> {
-    pipeline
-        .phases
-        .iter()
-        .map(|phase| {
-            let named =
-                phase.needs.iter().map(|need| (need.value.as_str().to_owned(), need.span.clone()));
-            let used = phase_references(pipeline, phase, &mut Vec::new()).into_iter().filter_map(
-                |(reference, span)| match reference {
-                    Reference::Phase { name } => Some((name, span)),
-                    _ => None,
-                },
-            );
-            let mut all = BTreeMap::new();
-            for (name, span) in named.chain(used) {
-                if let Some(position) = pipeline.position(&name) {
-                    all.entry(position).or_insert(span);
-                }
-            }
-            all
-        })
-        .collect()
-}
-
-/// Each cycle is told as the path that closes it.
-fn check_cycles(pipeline: &Pipeline, found: &mut Vec<Diagnostic>) {
-    let needs = needs(pipeline);
-    let mut graph = DiGraph::<usize, ()>::new();
-    let nodes: Vec<NodeIndex> = (0..needs.len()).map(|position| graph.add_node(position)).collect();
-    for (phase, needed) in needs.iter().enumerate() {
-        for need in needed.keys() {
-            graph.add_edge(nodes[phase], nodes[*need], ());
-        }
-    }
-    for knot in tarjan_scc(&graph) {
-        let members: BTreeSet<usize> = knot.iter().map(|node| graph[*node]).collect();
-        let Some(first) = members.first().copied() else { continue };
-        if members.len() == 1 && !needs[first].contains_key(&first) {
-            continue;
-        }
-        let path = shortest_cycle(first, &members, &needs);
-        // A phase that refers to itself has been told already.
-        if path.len() == 1
-            && !pipeline.phases[first]
-                .needs
-                .iter()
-                .any(|n| n.value == pipeline.phases[first].name.value)
-        {
-            continue;
-        }
-        found.push(tell_cycle(pipeline, &path, &needs));
-    }
-}
-
-/// The shortest way from `start` back to itself inside a knot; breadth first.
-fn shortest_cycle(
-    start: usize,
-    members: &BTreeSet<usize>,
-    needs: &[BTreeMap<usize, Range<usize>>],
-) -> Vec<usize> {
-    let mut came_from: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut queue = std::collections::VecDeque::from([start]);
-    while let Some(at) = queue.pop_front() {
-        for next in needs[at].keys().filter(|next| members.contains(next)) {
-            if *next == start {
-                let mut path = vec![at];
-                while let Some(before) = came_from.get(path.last().unwrap_or(&start)) {
-                    path.push(*before);
-                }
-                path.reverse();
-                return path;
-            }
-            if !came_from.contains_key(next) {
-                came_from.insert(*next, at);
-                queue.push_back(*next);
-            }
-        }
-    }
-    vec![start]
-}
-
-fn tell_cycle(
-    pipeline: &Pipeline,
-    path: &[usize],
-    needs: &[BTreeMap<usize, Range<usize>>],
-) -> Diagnostic {
-    let name = |position: usize| pipeline.phases[position].name.value.as_str();
-    let steps: Vec<&str> =
-        path.iter().chain(path.first()).map(|position| name(*position)).collect();
-    let mut told = Diagnostic::error(
-        "pipeline::cycle",
-        format!("phases need each other in a circle: {}", steps.join(" -> ")),
-    );
-    for (index, position) in path.iter().enumerate() {
-        let next = path[(index + 1) % path.len()];
-        if let Some(span) = needs[*position].get(&next) {
-            told = told
-                .at(pipeline.place(span), format!("`{}` needs `{}`", name(*position), name(next)));
-        }
-    }
-    told.help("take one of these needs away")
+    Some(all)
 }

@@ -3,16 +3,17 @@
 //! A text that is one expression, `"{{ vars.target }}"`, keeps the type of its value; any other text with
 //! expressions in it becomes a text. A name that is not defined is an error, never an empty text.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::ops::Range;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use minijinja::value::Serde;
-use minijinja::{Environment, UndefinedBehavior};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde_json::{Map, Value};
 
+use super::place::{Extent, Sources};
 use super::tree::{Node, Tree};
-use crate::diagnostic::{Diagnostic, Place, Source};
+use crate::diagnostic::Diagnostic;
 
 /// The expression engine, which knows no files and no templates but those given to it.
 static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
@@ -33,29 +34,81 @@ const FUEL: u64 = 20_000;
 /// Longest text with expressions in it, in bytes: deeply nested ones are parsed by recursion.
 const LONGEST: usize = 4096;
 
-/// What an expression refers to.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reference {
-    /// `phases.NAME...`
-    Phase {
-        /// The phase.
-        name: String,
-    },
-    /// `vars.NAME`
-    Var {
-        /// The variable.
-        name: String,
-    },
-    /// `host...`
-    Host,
-    /// `env...`
-    Env,
-    /// A name that is none of these.
-    Unknown {
-        /// As written.
-        name: String,
-    },
-}
+/// What a misspelt filter may have meant; the engine does not list those it has.
+pub(super) const FILTERS: [&str; 44] = [
+    "abs",
+    "attr",
+    "batch",
+    "bool",
+    "capitalize",
+    "chain",
+    "count",
+    "d",
+    "default",
+    "dictsort",
+    "e",
+    "escape",
+    "first",
+    "float",
+    "groupby",
+    "int",
+    "items",
+    "join",
+    "last",
+    "length",
+    "lines",
+    "list",
+    "lower",
+    "map",
+    "max",
+    "min",
+    "pprint",
+    "reject",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "safe",
+    "select",
+    "selectattr",
+    "slice",
+    "sort",
+    "split",
+    "string",
+    "sum",
+    "title",
+    "trim",
+    "unique",
+    "upper",
+];
+
+/// What a misspelt test may have meant.
+pub(super) const TESTS: [&str; 24] = [
+    "boolean",
+    "defined",
+    "divisibleby",
+    "endingwith",
+    "eq",
+    "even",
+    "false",
+    "filter",
+    "float",
+    "ge",
+    "gt",
+    "in",
+    "integer",
+    "iterable",
+    "le",
+    "lower",
+    "lt",
+    "mapping",
+    "ne",
+    "none",
+    "number",
+    "odd",
+    "string",
+    "undefined",
+];
 
 /// What expressions can see.
 #[derive(Debug, Clone, Default)]
@@ -68,17 +121,8 @@ pub struct Scope {
     pub vars: Map<String, Value>,
     /// Outputs of phases that have ended.
     pub phases: Map<String, Value>,
-}
-
-impl Scope {
-    fn context(&self) -> minijinja::Value {
-        minijinja::context! {
-            env => minijinja::Value::from(Serde(&self.env)),
-            host => minijinja::Value::from(Serde(&self.host)),
-            vars => minijinja::Value::from(Serde(&self.vars)),
-            phases => minijinja::Value::from(Serde(&self.phases)),
-        }
-    }
+    /// Which of the phases made from one by `matrix` it is.
+    pub matrix: Map<String, Value>,
 }
 
 /// The expression inside `{{ }}` when a text is one expression and nothing else.
@@ -87,69 +131,125 @@ pub(super) fn sole_expression(text: &str) -> Option<&str> {
     (!inner.contains("{{") && !inner.contains("}}")).then(|| inner.trim_matches(['-', '+']).trim())
 }
 
+/// The part of a text that is given to the engine.
+fn evaluated(text: &str) -> Range<usize> {
+    let sole = sole_expression(text).and_then(|sole| Some((text.find(sole)?, sole.len())));
+    sole.map_or(0..text.len(), |(start, length)| start..start + length)
+}
+
 /// True when there is anything to evaluate in a text.
-fn is_dynamic(text: &str) -> bool {
+pub(super) fn is_dynamic(text: &str) -> bool {
     text.contains("{{") || text.contains("{%")
 }
 
-/// What a text refers to; nothing when there is no expression in it.
-///
-/// # Errors
-/// When an expression can't be parsed.
-pub fn references(text: &str) -> Result<Vec<Reference>, Box<minijinja::Error>> {
-    if !is_dynamic(text) {
-        return Ok(Vec::new());
-    }
+/// The names in the expressions of a text that are not given a value in it.
+pub(super) fn names_of_text(text: &str) -> Result<HashSet<String>, Box<minijinja::Error>> {
     within_length(text)?;
-    let nested = ENGINE.template_from_str(text)?.undeclared_variables(true);
-    let found: BTreeSet<Reference> = nested
-        .iter()
-        .filter(|path| {
-            !ENGINE.globals().any(|(name, _)| name == path.split('.').next().unwrap_or_default())
-        })
-        .map(|path| {
-            let mut parts = path.split('.');
-            match (parts.next().unwrap_or_default(), parts.next()) {
-                ("phases", Some(name)) => Reference::Phase { name: name.to_owned() },
-                ("vars", Some(name)) => Reference::Var { name: name.to_owned() },
-                ("host", _) => Reference::Host,
-                ("env", _) => Reference::Env,
-                (other, _) => Reference::Unknown { name: other.to_owned() },
-            }
-        })
-        .collect();
-    Ok(found.into_iter().collect())
+    Ok(ENGINE.template_from_str(text)?.undeclared_variables(false))
+}
+
+/// The names in an expression.
+pub(super) fn names_of_expression(text: &str) -> Result<HashSet<String>, Box<minijinja::Error>> {
+    within_length(text)?;
+    Ok(ENGINE.compile_expression(text)?.undeclared_variables(false))
+}
+
+/// True for a function that the engine brings along.
+pub(super) fn is_global(name: &str) -> bool {
+    ENGINE.globals().any(|(global, _)| global == name)
+}
+
+/// The filters there are, when there is none of this name.
+pub(super) fn unknown_filter(name: &str) -> Option<&'static [&'static str]> {
+    is_refused(&format!("1|{name}"), ErrorKind::UnknownFilter).then_some(&FILTERS)
+}
+
+/// The tests there are, when there is none of this name.
+pub(super) fn unknown_test(name: &str) -> Option<&'static [&'static str]> {
+    is_refused(&format!("1 is {name}"), ErrorKind::UnknownTest).then_some(&TESTS)
+}
+
+fn is_refused(expression: &str, kind: ErrorKind) -> bool {
+    let tried = ENGINE.compile_expression(expression).and_then(|compiled| compiled.eval(()));
+    tried.is_err_and(|error| error.kind() == kind)
+}
+
+/// What expressions can see, ready for any number of them.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// What all phases see.
+    shared: minijinja::Value,
+    context: minijinja::Value,
+}
+
+impl Scope {
+    /// The scope for any number of expressions.
+    #[must_use]
+    pub fn frame(&self) -> Frame {
+        let shared = minijinja::context! {
+            env => minijinja::Value::from(Serde(&self.env)),
+            host => minijinja::Value::from(Serde(&self.host)),
+            vars => minijinja::Value::from(Serde(&self.vars)),
+            phases => minijinja::Value::from(Serde(&self.phases)),
+        };
+        Frame::new(shared, minijinja::Value::from(Serde(&self.matrix)))
+    }
+}
+
+impl Frame {
+    fn new(shared: minijinja::Value, matrix: minijinja::Value) -> Self {
+        let context = minijinja::context! { matrix => matrix, ..shared.clone() };
+        Self { shared, context }
+    }
+
+    /// The same for one of the phases that `matrix` made.
+    #[must_use]
+    pub fn with_matrix(&self, matrix: &[(String, Value)]) -> Self {
+        let matrix: Map<String, Value> = matrix.iter().cloned().collect();
+        Self::new(self.shared.clone(), minijinja::Value::from(Serde(&matrix)))
+    }
 }
 
 /// The value of a tree with every expression in it evaluated.
 ///
 /// # Errors
 /// Every expression that can't be, with its place.
-pub fn render(node: &Node, scope: &Scope, source: &Arc<Source>) -> Result<Value, Vec<Diagnostic>> {
-    let context = scope.context();
+pub fn render(node: &Node, scope: &Scope, sources: &Sources) -> Result<Value, Vec<Diagnostic>> {
+    render_node(node, &scope.frame(), sources)
+}
+
+/// Like [`render`], where more than one tree is evaluated in a scope.
+///
+/// # Errors
+/// Every expression that can't be evaluated, with its place.
+pub fn render_node(
+    node: &Node,
+    frame: &Frame,
+    sources: &Sources,
+) -> Result<Value, Vec<Diagnostic>> {
     let mut wrong = Vec::new();
-    let value = render_in(node, &context, source, &mut wrong);
+    let value = render_in(node, &frame.context, sources, &mut wrong);
     if wrong.is_empty() { Ok(value) } else { Err(wrong) }
 }
 
 fn render_in(
     node: &Node,
     context: &minijinja::Value,
-    source: &Arc<Source>,
+    sources: &Sources,
     wrong: &mut Vec<Diagnostic>,
 ) -> Value {
     match &node.tree {
         Tree::Text(text) => render_text(text, context).unwrap_or_else(|error| {
-            wrong.push(diagnose(&error, source, &node.span));
+            wrong.push(diagnose(&error, sources, node.span, text, evaluated(text)));
             Value::Null
         }),
-        Tree::List(items) => {
-            Value::Array(items.iter().map(|item| render_in(item, context, source, wrong)).collect())
-        }
+        Tree::List(items) => Value::Array(
+            items.iter().map(|item| render_in(item, context, sources, wrong)).collect(),
+        ),
         Tree::Map(entries) => Value::Object(
             entries
                 .iter()
-                .map(|(key, _, node)| (key.clone(), render_in(node, context, source, wrong)))
+                .map(|(key, _, node)| (key.clone(), render_in(node, context, sources, wrong)))
                 .collect(),
         ),
         Tree::Null | Tree::Bool(_) | Tree::Number(_) => node.to_value(),
@@ -167,7 +267,7 @@ fn render_text(text: &str, context: &minijinja::Value) -> Result<Value, Box<mini
     let value = evaluate(expression, context.clone())?;
     serde_json::to_value(&value).map_err(|error| {
         let told = format!("`{expression}` has no plain value: {error}");
-        Box::new(minijinja::Error::new(minijinja::ErrorKind::BadSerialization, told))
+        Box::new(minijinja::Error::new(ErrorKind::BadSerialization, told))
     })
 }
 
@@ -176,7 +276,7 @@ fn render_text(text: &str, context: &minijinja::Value) -> Result<Value, Box<mini
 /// # Errors
 /// When it can't be evaluated.
 pub fn evaluate_condition(expression: &str, scope: &Scope) -> Result<bool, Box<minijinja::Error>> {
-    Ok(evaluate(expression, scope.context())?.is_true())
+    Ok(evaluate(expression, scope.frame().context)?.is_true())
 }
 
 fn evaluate(
@@ -187,7 +287,7 @@ fn evaluate(
     let value = ENGINE.compile_expression(expression)?.eval(context)?;
     if value.is_undefined() {
         let told = format!("`{expression}` is not defined");
-        return Err(Box::new(minijinja::Error::new(minijinja::ErrorKind::UndefinedError, told)));
+        return Err(Box::new(minijinja::Error::new(ErrorKind::UndefinedError, told)));
     }
     Ok(value)
 }
@@ -200,37 +300,34 @@ fn within_length(text: &str) -> Result<(), Box<minijinja::Error>> {
         "a text with expressions may have {LONGEST} bytes, and this one has {}",
         text.len()
     );
-    Err(Box::new(minijinja::Error::new(minijinja::ErrorKind::SyntaxError, told)))
+    Err(Box::new(minijinja::Error::new(ErrorKind::SyntaxError, told)))
 }
 
-/// An error of the engine, pointing into the expression where it says so.
+/// An error of the engine, pointing into the expression as far as it says where. `evaluated` is the part of `text` that
+/// the engine was given.
 pub(super) fn diagnose(
     error: &minijinja::Error,
-    source: &Arc<Source>,
-    span: &Range<usize>,
+    sources: &Sources,
+    span: Extent,
+    text: &str,
+    evaluated: Range<usize>,
 ) -> Diagnostic {
     let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-    let written = source.text.get(span.clone()).unwrap_or_default();
-    // Offsets hold in the file as long as the text stands there as it was parsed, but for an opening quote.
-    let quote = usize::from(written.starts_with(['"', '\'']));
-    let inside =
-        error.range().filter(|_| sole_expression(written.trim_matches(['"', '\''])).is_none());
-    let narrowed = inside
-        .map(|range| span.start + quote + range.start..span.start + quote + range.end)
-        .filter(|range| range.end <= span.end && range.start < range.end);
+    let part = error.range().map_or_else(
+        || evaluated.clone(),
+        |part| part.start + evaluated.start..(part.end + evaluated.start).min(text.len()),
+    );
+    let span = if part.len() < text.len() { sources.within(span, text, &part) } else { span };
     let help = match error.kind() {
-        minijinja::ErrorKind::UndefinedError => {
+        ErrorKind::UndefinedError => {
             "every name must be defined; `default(..)` gives a value for one that may be missing"
         }
-        minijinja::ErrorKind::UnknownFilter | minijinja::ErrorKind::UnknownFunction => {
+        ErrorKind::UnknownFilter | ErrorKind::UnknownFunction => {
             "see https://docs.rs/minijinja/latest/minijinja/filters for the filters there are"
         }
         _ => "an expression is written like `{{ vars.name }}` or `{{ host.cpus * 2 }}`",
     };
     Diagnostic::error("pipeline::expression", format!("this expression has no value: {detail}"))
-        .at(
-            Place { source: Arc::clone(source), span: narrowed.unwrap_or_else(|| span.clone()) },
-            "",
-        )
+        .at(sources.place(span), "")
         .help(help)
 }

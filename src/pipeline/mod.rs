@@ -1,23 +1,35 @@
 //! What the YAML says: read, checked and typed, with the place of everything in its file.
 //!
-//! [`read`] gives a [`Pipeline`] or everything that is wrong with the file, at once. Expressions are parsed and
-//! their references known, but not evaluated. Knows the words of the language, not what any kind of phase
+//! [`read`] gives a [`Pipeline`] or everything that is wrong with its files, at once; [`draft`] gives both as far as
+//! they are known, for whoever finds more. Expressions are parsed and their references known, but not evaluated. Knows the words of the language, not what any kind of phase
 //! does with its `with`, nor the host.
 
 mod check;
+mod cycle;
 mod expression;
+mod extend;
+mod matrix;
 mod model;
+mod names;
 mod parse;
+mod place;
+mod policy;
+mod reference;
 pub mod schema;
+mod shape;
 #[cfg(test)]
 mod tests;
+mod token;
 mod tree;
 
-pub use check::needs;
-pub use expression::{Reference, Scope, evaluate_condition, references, render};
+pub use check::is_known;
+pub use cycle::order;
+pub use expression::{Frame, Scope, evaluate_condition, render, render_node};
 pub use model::{
-    CachePolicy, CacheScope, Condition, Defaults, Gate, GateObjective, PhaseSpec, Pipeline, Retry,
-    Spot,
+    CachePolicy, CacheScope, Condition, Defaults, Gate, GateObjective, Need, PhaseSpec, Pipeline,
+    Retry, Spot, Variable,
 };
-pub use parse::{read, read_text};
+pub use parse::{Draft, draft, draft_text, read, read_text};
+pub use place::{Extent, Sources};
+pub use reference::{Mention, Reference};
 pub use tree::{Node, Tree, parse_scalar, parse_yaml};

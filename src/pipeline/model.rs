@@ -1,55 +1,115 @@
 //! The typed model of a pipeline.
 
-use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::names::Names;
+use super::place::{Extent, Sources};
+use super::reference::Mention;
 use super::tree::Node;
-use crate::diagnostic::{Place, Source};
+use crate::diagnostic::Place;
 use crate::event::PhaseName;
 use crate::unit::Percent;
 
-/// A value with its place in the pipeline's file.
+/// A value with its place in the pipeline's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spot<T> {
     /// The value.
     pub value: T,
-    /// Its bytes in the file.
-    pub span: Range<usize>,
+    /// Where it stands.
+    pub span: Extent,
 }
 
 /// A pipeline as it was read.
 #[derive(Debug, Clone)]
 pub struct Pipeline {
-    /// The file.
+    /// The file that was asked for.
     pub path: PathBuf,
-    /// Its text.
-    pub source: Arc<Source>,
+    /// That file and those that it extends.
+    pub sources: Sources,
     /// Its name.
     pub name: String,
     /// What it is for.
     pub description: Option<String>,
     /// Named values, which may be expressions; in order.
-    pub vars: Vec<(Spot<String>, Node)>,
+    pub vars: Vec<Variable>,
     /// The phases in the order of the file.
     pub phases: Vec<PhaseSpec>,
+    /// For each phase those that it waits for: named by it, or used in its expressions.
+    pub needs: Vec<Vec<Need>>,
+    /// Positions of the phases, each after those it needs, otherwise in the order of the file. Not all of them where
+    /// phases need each other in a circle.
+    pub order: Vec<usize>,
+    /// False when a part of it could not be read, so that names may be missing.
+    pub(super) whole: bool,
+    pub(super) names: Names,
 }
 
 impl Pipeline {
-    /// The place of some bytes of the file.
+    /// The place of an extent of its files.
     #[must_use]
-    pub fn place(&self, span: &Range<usize>) -> Place {
-        Place { source: Arc::clone(&self.source), span: span.clone() }
+    pub fn place(&self, span: Extent) -> Place {
+        self.sources.place(span)
     }
 
     /// Position of a phase by its name.
     #[must_use]
     pub fn position(&self, name: &str) -> Option<usize> {
-        self.phases.iter().position(|phase| phase.name.value.as_str() == name)
+        self.names.position(name)
     }
+
+    /// Positions of the phase of this name, or of all that `matrix` made of it; nothing when the name is not known.
+    #[must_use]
+    pub fn positions(&self, name: &str) -> std::ops::Range<usize> {
+        self.names.positions(name)
+    }
+
+    /// The value of a variable, as written.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&Variable> {
+        self.names.variable(name).map(|position| &self.vars[position])
+    }
+
+    /// The names that `needs` may use, in the order of the file.
+    pub fn phase_names(&self) -> impl Iterator<Item = &str> {
+        self.phases.iter().enumerate().flat_map(|(position, phase)| {
+            let name = phase.name.value.as_str();
+            let base = phase.name.value.base();
+            let is_first = position == 0 || self.phases[position - 1].name.value.base() != base;
+            [Some(base).filter(|_| is_first), Some(name).filter(|_| name != base)]
+                .into_iter()
+                .flatten()
+        })
+    }
+
+    /// False when a part of it could not be read, so that what is missing may be there.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+}
+
+/// A named value.
+#[derive(Debug, Clone)]
+pub struct Variable {
+    /// Its name.
+    pub name: Spot<String>,
+    /// Its value, which may hold expressions.
+    pub value: Node,
+    /// What these refer to.
+    pub mentions: Vec<Mention>,
+}
+
+/// That a phase waits for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// Position of the other.
+    pub phase: u32,
+    /// Where that is said.
+    pub span: Extent,
 }
 
 /// What phases have unless they say otherwise.
@@ -60,7 +120,7 @@ pub struct Defaults {
     /// How often, and after what wait.
     pub retry: Retry,
     /// How decisions are remembered.
-    pub cache: CachePolicy,
+    pub cache: Arc<CachePolicy>,
 }
 
 impl Default for Defaults {
@@ -73,7 +133,7 @@ impl Default for Defaults {
                 max_backoff: Duration::from_mins(5),
                 jitter: Percent(20.0),
             },
-            cache: CachePolicy::default(),
+            cache: Arc::default(),
         }
     }
 }
@@ -172,7 +232,9 @@ pub struct PhaseSpec {
     /// What must have ended well first.
     pub needs: Vec<Spot<PhaseName>>,
     /// What its kind is told; may hold expressions.
-    pub with: Node,
+    pub with: Arc<Node>,
+    /// What the expressions in `with` and `when` refer to.
+    pub mentions: Arc<[Mention]>,
     /// Whether it runs at all.
     pub when: Option<Condition>,
     /// Longest time of an attempt.
@@ -184,9 +246,9 @@ pub struct PhaseSpec {
     /// True when it runs also after what it needs has ended badly, or the run was told to stop: to clean up.
     pub always: bool,
     /// How its decisions are remembered.
-    pub cache: CachePolicy,
+    pub cache: Arc<CachePolicy>,
     /// What its changes must show before they are kept.
-    pub gate: Option<Spot<Gate>>,
+    pub gate: Option<Box<Spot<Gate>>>,
     /// Which of the phases made from one by `matrix` it is: each axis with its value; empty for any other phase.
     pub matrix: Vec<(String, Value)>,
     /// Resources that no two running phases share.

@@ -1,297 +1,283 @@
-//! From a file to the typed model, with every mistake at once.
+//! From files to the typed model, with every mistake at once.
 
-use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::check;
-use super::model::{Condition, Defaults, PhaseSpec, Pipeline, Retry, Spot};
-use super::tree::{Node, Tree, parse_yaml};
-use crate::diagnostic::{Diagnostic, Diagnostics, Place, Source, did_you_mean};
+use super::extend::{LIMIT, Merged, gather};
+use super::model::{Condition, Defaults, PhaseSpec, Pipeline, Spot, Variable};
+use super::names::Names;
+use super::place::{Extent, Sources};
+use super::reference::Mentions;
+use super::shape::{Entries, Reader, get};
+use super::tree::{Node, Tree};
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::disk;
-use crate::event::PhaseName;
-use crate::unit::Span;
+use crate::event::{NameError, PhaseName};
 
-/// Largest pipeline file.
-const LIMIT: u64 = 16 << 20;
+/// Most phases of a pipeline, all that `matrix` makes counted.
+const MOST_PHASES: usize = 200_000;
 
-const PIPELINE_KEYS: [&str; 6] = ["version", "name", "description", "vars", "defaults", "phases"];
-const PHASE_KEYS: [&str; 8] =
-    ["uses", "needs", "with", "when", "timeout", "retry", "optional", "exclusive"];
-const DEFAULTS_KEYS: [&str; 2] = ["timeout", "retry"];
-const RETRY_KEYS: [&str; 2] = ["attempts", "backoff"];
+const PIPELINE_KEYS: [&str; 7] =
+    ["version", "name", "description", "extends", "vars", "defaults", "phases"];
+const PHASE_KEYS: [&str; 12] = [
+    "uses",
+    "needs",
+    "with",
+    "when",
+    "timeout",
+    "retry",
+    "optional",
+    "always",
+    "exclusive",
+    "cache",
+    "gate",
+    "matrix",
+];
+
+/// A pipeline as far as it could be read, and what is wrong with it so far.
+#[derive(Debug)]
+pub struct Draft {
+    /// Nothing when there is no telling what it says.
+    pub pipeline: Option<Pipeline>,
+    /// What is wrong, in no particular order.
+    pub found: Vec<Diagnostic>,
+}
+
+impl Draft {
+    /// The pipeline, if nothing is wrong with it.
+    ///
+    /// # Errors
+    /// Everything that is.
+    pub fn finish(self) -> Result<Pipeline, Diagnostics> {
+        match self.pipeline {
+            Some(pipeline) if self.found.is_empty() => Ok(pipeline),
+            Some(pipeline) => Err(pipeline.sources.in_order(self.found)),
+            None => Err(Diagnostics(self.found)),
+        }
+    }
+}
+
+/// Reads the pipeline at `path` as far as that can be done.
+#[must_use]
+pub fn draft(path: &Path) -> Draft {
+    match disk::read_text(path, LIMIT) {
+        Ok(text) => draft_text(path, text),
+        Err(error) => {
+            let found = Diagnostic::from_error("pipeline::file", &error)
+                .help("give the path of a pipeline: `trueup run pipelines/optimize.yaml`");
+            Draft { pipeline: None, found: vec![found] }
+        }
+    }
+}
+
+/// Reads a pipeline from the text of the file at `path`, and the files that it extends.
+#[must_use]
+pub fn draft_text(path: &Path, text: String) -> Draft {
+    let mut reader = Reader { sources: Sources::default(), found: Vec::new() };
+    let Merged { root, whole, removed } = gather(path, text, &mut reader);
+    let Some(root) = root else { return Draft { pipeline: None, found: reader.found } };
+    let mut pipeline = reader.pipeline(path, root, whole);
+    pipeline.names.index(&pipeline.phases, &pipeline.vars, removed);
+    let mut found = reader.found;
+    pipeline.sources = reader.sources;
+    check::check(&mut pipeline, &mut found);
+    Draft { pipeline: Some(pipeline), found }
+}
 
 /// Reads the pipeline at `path`.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn read(path: &Path) -> Result<Pipeline, Diagnostics> {
-    let text = disk::read_text(path, LIMIT).map_err(|error| {
-        let found = Diagnostic::from_error("pipeline::file", &error);
-        Diagnostics::from(
-            found.help("give the path of a pipeline: `trueup run pipelines/optimize.yaml`"),
-        )
-    })?;
-    read_text(path, text)
+    draft(path).finish()
 }
 
-/// Reads a pipeline from the text of the file at `path`.
+/// Reads a pipeline from the text of the file at `path`, and the files that it extends.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn read_text(path: &Path, text: String) -> Result<Pipeline, Diagnostics> {
-    let source = Source::new(path, text);
-    let root = parse_yaml(&source).map_err(|error| Diagnostics(vec![*error]))?;
-    let mut reader = Reader { source, found: Vec::new() };
-    let pipeline = reader.pipeline(path, &root);
-    let mut found = reader.found;
-    if let Some(pipeline) = &pipeline {
-        check::check(pipeline, &mut found);
-    }
-    match pipeline {
-        Some(pipeline) if found.is_empty() => Ok(pipeline),
-        _ => Err(Diagnostics(found)),
-    }
+    draft_text(path, text).finish()
 }
 
-type Entries = [(String, Range<usize>, Node)];
+type Entry = (String, Extent, Node);
 
-fn get<'a>(entries: &'a Entries, key: &str) -> Option<&'a Node> {
-    entries.iter().find(|(name, _, _)| name == key).map(|(_, _, node)| node)
-}
-
-/// Turns nodes into the model and collects what is wrong on the way.
-struct Reader {
-    source: Arc<Source>,
-    found: Vec<Diagnostic>,
+/// The value of a key, out of the entries.
+fn take(entries: &mut Vec<Entry>, key: &str) -> Option<Node> {
+    let position = entries.iter().position(|(name, _, _)| name == key)?;
+    Some(entries.remove(position).2)
 }
 
 impl Reader {
-    fn place(&self, span: &Range<usize>) -> Place {
-        Place { source: Arc::clone(&self.source), span: span.clone() }
-    }
-
-    fn wrong(&mut self, span: &Range<usize>, message: impl Into<String>, help: impl Into<String>) {
-        let place = self.place(span);
-        self.found.push(Diagnostic::error("pipeline::value", message).at(place, "").help(help));
-    }
-
-    fn map<'a>(
-        &mut self,
-        node: &'a Node,
-        what: &str,
-        keys: Option<&[&str]>,
-    ) -> Option<&'a Entries> {
-        let Tree::Map(entries) = &node.tree else {
-            self.wrong(
-                &node.span,
-                format!("{what} must be a map, and this is {}", node.kind()),
-                "write `key: value`, one a line",
-            );
-            return None;
+    fn pipeline(&mut self, path: &Path, mut root: Node, whole: bool) -> Pipeline {
+        self.map(&root, "a pipeline", Some(&PIPELINE_KEYS));
+        let mut entries = match &mut root.tree {
+            Tree::Map(entries) => std::mem::take(entries),
+            _ => Vec::new(),
         };
-        for (key, span, _) in entries {
-            if let Some(known) = keys.filter(|known| !known.contains(&key.as_str())) {
-                let place = self.place(span);
-                self.found.push(
-                    Diagnostic::error(
-                        "pipeline::unknown_key",
-                        format!("{what} has no key `{key}`"),
-                    )
-                    .at(place, "not known here")
-                    .maybe_help(did_you_mean(key, known.iter().copied())),
-                );
-            }
-        }
-        Some(entries)
-    }
-
-    fn text(&mut self, node: &Node, what: &str) -> Option<Spot<String>> {
-        if let Tree::Text(text) = &node.tree {
-            return Some(Spot { value: text.clone(), span: node.span.clone() });
-        }
-        self.wrong(
-            &node.span,
-            format!("{what} must be a text, and this is {}", node.kind()),
-            "put it in quotes",
-        );
-        None
-    }
-
-    fn parsed<T: FromStr<Err: std::fmt::Display>>(
-        &mut self,
-        node: &Node,
-        what: &str,
-        example: &str,
-    ) -> Option<T> {
-        let text = self.text(node, what)?;
-        match text.value.parse() {
-            Ok(parsed) => Some(parsed),
-            Err(error) => {
-                self.wrong(&node.span, error.to_string(), format!("write {what} like `{example}`"));
-                None
-            }
-        }
-    }
-
-    fn boolean(&mut self, node: &Node, what: &str) -> Option<bool> {
-        if let Tree::Bool(truth) = node.tree {
-            return Some(truth);
-        }
-        self.wrong(
-            &node.span,
-            format!("{what} must be `true` or `false`"),
-            "write one of the two, without quotes",
-        );
-        None
-    }
-
-    fn list<T>(
-        &mut self,
-        node: &Node,
-        what: &str,
-        mut item: impl FnMut(&mut Self, &Node) -> Option<T>,
-    ) -> Vec<T> {
-        match &node.tree {
-            Tree::List(items) => items.iter().filter_map(|one| item(self, one)).collect(),
-            Tree::Text(_) => item(self, node).into_iter().collect(),
-            _ => {
-                self.wrong(
-                    &node.span,
-                    format!("{what} must be a list of names, and this is {}", node.kind()),
-                    "write `[one, two]`",
-                );
-                Vec::new()
-            }
-        }
-    }
-
-    fn pipeline(&mut self, path: &Path, root: &Node) -> Option<Pipeline> {
-        let entries = self.map(root, "a pipeline", Some(&PIPELINE_KEYS))?;
-        match get(entries, "version").map(|node| (&node.tree, &node.span)) {
-            None => self.wrong(
-                &(0..0),
-                "the pipeline does not say its version",
-                "write `version: 1` at the top",
-            ),
-            Some((Tree::Number(number), _)) if number.as_u64() == Some(1) => {}
-            Some((_, span)) => {
-                self.wrong(span, "this version of the language is not known", "write `version: 1`");
-            }
-        }
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let name = get(entries, "name").and_then(|node| self.text(node, "the name"));
+        let name = get(&entries, "name").and_then(|node| self.text(node, "the name"));
         let description =
-            get(entries, "description").and_then(|node| self.text(node, "the description"));
-        let vars = match get(entries, "vars") {
-            Some(node) => self.map(node, "`vars`", None).unwrap_or_default(),
-            None => &[],
-        };
+            get(&entries, "description").and_then(|node| self.text(node, "the description"));
+        let vars = take(&mut entries, "vars").map(|node| self.vars(node)).unwrap_or_default();
         let defaults =
-            get(entries, "defaults").map_or_else(Defaults::default, |node| self.defaults(node));
-        let phases = if let Some(node) = get(entries, "phases") {
-            self.phases(node, &defaults)
-        } else {
-            self.wrong(
-                &(0..0),
-                "the pipeline has no phases",
-                "write `phases:` and under it the first phase",
-            );
-            Vec::new()
-        };
-        Some(Pipeline {
+            get(&entries, "defaults").map_or_else(Defaults::default, |node| self.defaults(node));
+        let mut pipeline = Pipeline {
             path: path.to_owned(),
-            source: Arc::clone(&self.source),
+            sources: Sources::default(),
             name: name.map_or(stem, |name| name.value),
             description: description.map(|text| text.value),
-            vars: vars
-                .iter()
-                .map(|(key, span, node)| {
-                    (Spot { value: key.clone(), span: span.clone() }, node.clone())
-                })
-                .collect(),
-            phases,
-        })
+            vars,
+            phases: Vec::new(),
+            needs: Vec::new(),
+            order: Vec::new(),
+            whole,
+            names: Names::default(),
+        };
+        match take(&mut entries, "phases") {
+            Some(node) => self.phases(node, &defaults, &mut pipeline),
+            None if whole => self.wrong(
+                root.span.top(),
+                "the pipeline has no phases",
+                "write `phases:` and under it the first phase",
+            ),
+            None => {}
+        }
+        pipeline
     }
 
-    fn defaults(&mut self, node: &Node) -> Defaults {
-        let mut defaults = Defaults::default();
-        let entries = self.map(node, "`defaults`", Some(&DEFAULTS_KEYS)).unwrap_or_default();
-        if let Some(timeout) = get(entries, "timeout").and_then(|node| self.timeout(node)) {
-            defaults.timeout = timeout;
-        }
-        if let Some(node) = get(entries, "retry") {
-            defaults.retry = self.retry(node, defaults.retry);
-        }
-        defaults
+    fn vars(&mut self, node: Node) -> Vec<Variable> {
+        self.map(&node, "`vars`", None);
+        let Tree::Map(entries) = node.tree else { return Vec::new() };
+        entries
+            .into_iter()
+            .map(|(key, span, value)| {
+                let mut mentions = Mentions::new(&self.sources, &mut self.found);
+                mentions.of_tree(&value);
+                let mentions = mentions.all;
+                Variable { name: Spot { value: key, span }, value, mentions }
+            })
+            .collect()
     }
 
-    fn timeout(&mut self, node: &Node) -> Option<Duration> {
-        let Span(timeout) = self.parsed(node, "a timeout", "2m")?;
-        if timeout.is_zero() {
+    fn phases(&mut self, node: Node, defaults: &Defaults, pipeline: &mut Pipeline) {
+        self.map(&node, "`phases`", None);
+        let Tree::Map(entries) = node.tree else { return };
+        if entries.is_empty() && pipeline.whole {
             self.wrong(
-                &node.span,
-                "a timeout of nothing ends every phase",
-                "give it some time, such as `2m`",
-            );
-        }
-        Some(timeout)
-    }
-
-    fn retry(&mut self, node: &Node, mut retry: Retry) -> Retry {
-        let entries = self.map(node, "`retry`", Some(&RETRY_KEYS)).unwrap_or_default();
-        if let Some(node) = get(entries, "attempts") {
-            match &node.tree {
-                Tree::Number(number) if (1..=100).contains(&number.as_u64().unwrap_or(0)) => {
-                    retry.attempts = number.as_u64().map_or(1, |attempts| attempts as u32);
-                }
-                _ => self.wrong(
-                    &node.span,
-                    "attempts must be a number from 1 to 100",
-                    "1 means: tried once",
-                ),
-            }
-        }
-        if let Some(Span(backoff)) =
-            get(entries, "backoff").and_then(|node| self.parsed(node, "a backoff", "500ms"))
-        {
-            retry.backoff = backoff;
-        }
-        retry
-    }
-
-    fn phases(&mut self, node: &Node, defaults: &Defaults) -> Vec<PhaseSpec> {
-        let entries = self.map(node, "`phases`", None).unwrap_or_default();
-        if entries.is_empty() && self.found.is_empty() {
-            self.wrong(
-                &node.span,
+                node.span,
                 "the pipeline has no phases",
                 "write the first one under `phases:`",
             );
         }
-        entries
-            .iter()
-            .filter_map(|(key, span, node)| self.phase(key, span, node, defaults))
-            .collect()
+        pipeline.phases.reserve_exact(entries.len().min(MOST_PHASES));
+        for (key, span, mut node) in entries {
+            if pipeline.phases.len() > MOST_PHASES {
+                let told = format!("the pipeline has more than {MOST_PHASES} phases");
+                self.wrong(span, told, "split it, or take values out of a `matrix`");
+                return;
+            }
+            let matrix = match &mut node.tree {
+                Tree::Map(entries) => take(entries, "matrix"),
+                _ => None,
+            };
+            let axes = matrix.as_ref().map(|node| self.axes(node)).unwrap_or_default();
+            let spec = self.phase(&key, span, node, defaults);
+            // Nobody is to be blamed for names that a right phase would have given.
+            if spec.is_none() || (matrix.is_some() && axes.is_empty()) {
+                pipeline.names.spoil(key);
+            }
+            if let Some(spec) = spec {
+                self.expand(spec, &axes, &mut pipeline.phases);
+            }
+        }
     }
 
     fn phase(
         &mut self,
         key: &str,
-        span: &Range<usize>,
-        node: &Node,
+        span: Extent,
+        node: Node,
         defaults: &Defaults,
     ) -> Option<PhaseSpec> {
-        let name = match PhaseName::from_str(key) {
-            Ok(name) => Some(Spot { value: name, span: span.clone() }),
+        let name = self.phase_name(key, span);
+        self.map(&node, "a phase", Some(&PHASE_KEYS));
+        let Tree::Map(mut entries) = node.tree else { return None };
+        let with =
+            take(&mut entries, "with").filter(|with| self.map(with, "`with`", None).is_some());
+        let entries = &entries[..];
+        let uses = self.uses(key, span, entries);
+        let needs = get(entries, "needs").map_or_else(Vec::new, |node| {
+            self.list(node, "`needs`", |reader, item| {
+                let text = reader.text(item, "the name of a phase")?;
+                let value = text.value.parse().map_err(|error: NameError| {
+                    reader.wrong(item.span, error.to_string(), "name a phase of this pipeline");
+                });
+                Some(Spot { value: value.ok()?, span: text.span })
+            })
+        });
+        let exclusive = get(entries, "exclusive").map_or_else(Vec::new, |node| {
+            self.list(node, "`exclusive`", |reader, item| {
+                Some(reader.text(item, "a resource")?.value)
+            })
+        });
+        let when = get(entries, "when").and_then(|node| self.condition(node));
+        let mut mentions = Mentions::new(&self.sources, &mut self.found);
+        if let Some(with) = &with {
+            mentions.of_tree(with);
+        }
+        if let Some(when) = &when {
+            mentions.of_condition(when);
+        }
+        let mentions = mentions.all;
+        let nothing = || Node { tree: Tree::Map(Vec::new()), span };
+        let mut truth = |key: &str| {
+            let node = get(entries, key)?;
+            self.boolean(node, &format!("`{key}`"))
+        };
+        let optional = truth("optional").unwrap_or(false);
+        let always = truth("always").unwrap_or(false);
+        let timeout = get(entries, "timeout").and_then(|node| self.timeout(node));
+        let retry = get(entries, "retry").map(|node| self.retry(node, defaults.retry));
+        let cache = get(entries, "cache").map(|node| self.cache(node, &defaults.cache));
+        let gate = get(entries, "gate").and_then(|node| self.gate(node));
+        Some(PhaseSpec {
+            name: Spot { value: name?, span },
+            uses,
+            needs,
+            with: Arc::new(with.unwrap_or_else(nothing)),
+            mentions: if mentions.is_empty() { Arc::default() } else { mentions.into() },
+            when,
+            timeout: timeout.unwrap_or(defaults.timeout),
+            retry: retry.unwrap_or(defaults.retry),
+            optional,
+            always,
+            cache: cache.unwrap_or_else(|| Arc::clone(&defaults.cache)),
+            gate,
+            matrix: Vec::new(),
+            exclusive,
+        })
+    }
+
+    fn phase_name(&mut self, key: &str, span: Extent) -> Option<PhaseName> {
+        match PhaseName::from_str(key) {
+            Ok(name) if name.member().is_none() => Some(name),
+            Ok(_) => {
+                let told = format!("`{key}` is a name that only a `matrix` can make");
+                self.wrong(span, told, "rename the phase, or give it a `matrix`");
+                None
+            }
             Err(error) => {
                 self.wrong(span, error.to_string(), "rename the phase");
                 None
             }
-        };
-        let entries = self.map(node, "a phase", Some(&PHASE_KEYS))?;
+        }
+    }
+
+    /// The kind; an empty text where that has been told to be wrong.
+    fn uses(&mut self, key: &str, span: Extent, entries: &Entries) -> Spot<String> {
         let uses = if let Some(node) = get(entries, "uses") {
             self.text(node, "`uses`")
         } else {
@@ -302,48 +288,7 @@ impl Reader {
             );
             None
         };
-        let needs = get(entries, "needs").map_or_else(Vec::new, |node| {
-            self.list(node, "`needs`", |reader, item| {
-                let text = reader.text(item, "the name of a phase")?;
-                let value = text.value.parse().map_err(|error: crate::event::NameError| {
-                    reader.wrong(&item.span, error.to_string(), "name a phase of this pipeline");
-                });
-                Some(Spot { value: value.ok()?, span: text.span })
-            })
-        });
-        let exclusive = get(entries, "exclusive").map_or_else(Vec::new, |node| {
-            self.list(node, "`exclusive`", |reader, item| {
-                Some(reader.text(item, "a resource")?.value)
-            })
-        });
-        let with = get(entries, "with").cloned();
-        if let Some(with) = &with {
-            self.map(with, "`with`", None);
-        }
-        let when = get(entries, "when").and_then(|node| self.condition(node));
-        let timeout =
-            get(entries, "timeout").and_then(|node| self.timeout(node)).unwrap_or(defaults.timeout);
-        let retry =
-            get(entries, "retry").map_or(defaults.retry, |node| self.retry(node, defaults.retry));
-        let optional = get(entries, "optional")
-            .and_then(|node| self.boolean(node, "`optional`"))
-            .unwrap_or(false);
-        let nothing = Node { tree: Tree::Map(Vec::new()), span: span.clone() };
-        Some(PhaseSpec {
-            name: name?,
-            uses: uses?,
-            needs,
-            with: with.unwrap_or(nothing),
-            when,
-            timeout,
-            retry,
-            optional,
-            always: false,
-            cache: defaults.cache.clone(),
-            gate: None,
-            matrix: Vec::new(),
-            exclusive,
-        })
+        uses.unwrap_or(Spot { value: String::new(), span })
     }
 
     fn condition(&mut self, node: &Node) -> Option<Condition> {
@@ -351,14 +296,13 @@ impl Reader {
             Tree::Bool(truth) => Some(Condition::Literal(*truth)),
             Tree::Text(text) => {
                 let inner = super::expression::sole_expression(text).unwrap_or(text.trim());
-                let offset = self.source.text[node.span.clone()].find(inner).unwrap_or(0);
-                let start = node.span.start + offset;
-                let span = start..start + inner.len();
+                let start = text.find(inner).unwrap_or(0);
+                let span = self.sources.within(node.span, text, &(start..start + inner.len()));
                 Some(Condition::Expression(Spot { value: inner.to_owned(), span }))
             }
             _ => {
                 self.wrong(
-                    &node.span,
+                    node.span,
                     "a condition must be `true`, `false` or an expression",
                     "write it like `when: host.has_cpufreq`",
                 );

@@ -1,6 +1,7 @@
 //! What expressions give, and that no text whatever brings the reader down.
 
 use std::path::Path;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -15,6 +16,7 @@ fn scope() -> Scope {
         host: json!({ "cpus": 4 }),
         vars: object(json!({ "list": [1, 2], "name": "x", "off": false })),
         phases: object(json!({ "pool": { "size": 7 } })),
+        matrix: object(json!({ "size": 5 })),
     }
 }
 
@@ -22,7 +24,7 @@ fn scope() -> Scope {
 fn value(text: &str) -> Result<Value, String> {
     let source = Source::new(Path::new("p.yaml"), json!(text).to_string());
     let node = parse_yaml(&source).map_err(|error| error.to_string())?;
-    render(&node, &scope(), &source).map_err(|wrong| wrong[0].to_string())
+    render(&node, &scope(), &Sources::from(source)).map_err(|wrong| wrong[0].to_string())
 }
 
 #[test]
@@ -35,6 +37,7 @@ fn a_text_that_is_one_expression_keeps_the_type_of_its_value() {
         ("{{ host.cpus / 8 }}", json!(0.5)),
         ("{{ env.MISSING | default('none') }}", json!("none")),
         ("{{ vars.name }} ", json!("x")),
+        ("{{ matrix.size }}", json!(5)),
         ("{{ vars.name }}-{{ host.cpus }}", json!("x-4")),
         ("no {expression} at all", json!("no {expression} at all")),
     ] {
@@ -53,15 +56,50 @@ fn a_name_that_is_not_defined_is_an_error_wherever_it_stands() {
     assert_eq!(evaluate_condition("host.cpus > 3 and not vars.off", &scope()).ok(), Some(true));
 }
 
+/// What the text of a variable refers to, each with what is written there.
+fn references(text: &str) -> Vec<(Reference, String)> {
+    let file = format!("version: 1\nvars: {{ x: {} }}\nphases: {{}}\n", json!(text));
+    let pipeline = draft_text(Path::new("p.yaml"), file).pipeline.unwrap();
+    let mentions = pipeline.vars[0].mentions.iter();
+    mentions
+        .map(|one| (one.reference.clone(), pipeline.sources.written(one.span).to_owned()))
+        .collect()
+}
+
 #[test]
-fn references_are_found_in_every_kind_of_expression() {
-    let of = |text: &str| references(text).unwrap();
-    let phase = |name: &str| Reference::Phase { name: name.to_owned() };
-    assert_eq!(of("{{ phases.pool.size }} {{ phases['tune'].x }}").first(), Some(&phase("pool")));
-    assert_eq!(of("{% if phases.a.ok %}{{ vars.v }}{% endif %}").len(), 2);
-    assert_eq!(of("{{ range(3) }}"), []);
-    assert_eq!(of("plain"), []);
-    assert!(references("{{ 1 + }}").is_err());
+fn references_are_found_in_every_kind_of_expression_where_they_stand() {
+    let phase = |name: &str, next: &str| Reference::Phase {
+        name: name.to_owned(),
+        next: Some(next.to_owned()),
+    };
+    let var = |name: &str| (Reference::Var { name: name.to_owned() }, name.to_owned());
+    assert_eq!(
+        references("{{ phases.pool.size }} {{ phases['tune'].x }}"),
+        [(phase("pool", "size"), "pool".to_owned()), (phase("tune", "x"), "tune".to_owned()),]
+    );
+    assert_eq!(references("{% if vars.a %}{{ vars.b }}{% endif %}"), [var("a"), var("b")]);
+    assert_eq!(references("{{ range(3) }}"), []);
+    assert_eq!(references("{% for x in [1] %}{{ x }}{% endfor %}"), []);
+    assert_eq!(references("plain"), []);
+    assert_eq!(references("{{ 1 + }}")[0].0, Reference::Broken);
+    assert_eq!(
+        references("{{ 1 | no_such_filter }}")[0],
+        (Reference::Broken, "no_such_filter".to_owned())
+    );
+    assert_eq!(
+        references("{{ 1 is no_such_test }}")[0],
+        (Reference::Broken, "no_such_test".to_owned())
+    );
+}
+
+#[test]
+fn the_filters_and_tests_that_are_proposed_are_there() {
+    for name in expression::FILTERS {
+        assert!(expression::unknown_filter(name).is_none(), "{name}");
+    }
+    for name in expression::TESTS {
+        assert!(expression::unknown_test(name).is_none(), "{name}");
+    }
 }
 
 /// Reads a text as a pipeline and draws whatever is wrong with it; nothing of it may panic.
@@ -162,6 +200,57 @@ phases:
 #[test]
 fn the_pipeline_that_is_damaged_is_good() {
     let read = read_text(Path::new("p.yaml"), GOOD.to_owned());
-    let spans = read.unwrap().phases.into_iter().map(|phase| GOOD[phase.name.span].to_owned());
+    let spans =
+        read.unwrap().phases.into_iter().map(|phase| GOOD[phase.name.span.bytes()].to_owned());
     assert_eq!(spans.collect::<Vec<_>>(), ["first", "second"]);
+}
+
+#[test]
+fn what_a_phase_says_of_itself_comes_before_the_defaults_and_these_before_what_nobody_says() {
+    let text = r"
+version: 1
+defaults: { timeout: 5m, retry: { attempts: 3, jitter: 0% }, cache: { ttl: 1h, scope: class } }
+phases:
+  plain: { uses: a }
+  told:
+    uses: a
+    always: true
+    timeout: 1s
+    retry: { backoff: 10m }
+    cache: { inputs: [data/*.csv] }
+    gate: { objective: p99 }
+  off: { uses: a, cache: false, gate: { objective: { command: [/bin/x, y], goal: minimize }, min_gain: 5%, confidence: 99%, budget: 2m } }
+";
+    let pipeline = read_text(Path::new("p.yaml"), text.to_owned()).unwrap();
+    let [plain, told, off] = &pipeline.phases[..] else { panic!("three phases") };
+    let minutes = Duration::from_mins;
+    let retry = |phase: &PhaseSpec| {
+        let Retry { attempts, backoff, max_backoff, jitter } = phase.retry;
+        (attempts, backoff, max_backoff, jitter.0)
+    };
+    assert_eq!((plain.timeout, plain.always, &plain.gate), (minutes(5), false, &None));
+    assert_eq!(retry(plain), (3, Duration::from_secs(1), minutes(5), 0.0));
+    assert_eq!((plain.cache.ttl, plain.cache.scope), (minutes(60), CacheScope::Class));
+    assert_eq!((told.timeout, told.always), (Duration::from_secs(1), true));
+    assert_eq!(retry(told), (3, minutes(10), minutes(10), 0.0));
+    assert_eq!((told.cache.ttl, &told.cache.inputs[0].value[..]), (minutes(60), "data/*.csv"));
+    let gate = &told.gate.as_ref().unwrap().value;
+    assert_eq!(gate.objective, GateObjective::P99);
+    assert_eq!((gate.min_gain.0, gate.confidence.0, gate.budget), (1.0, 95.0, minutes(1)));
+    assert!(plain.cache.on && told.cache.on && !off.cache.on);
+    let argv = vec!["/bin/x".to_owned(), "y".to_owned()];
+    let gate = &off.gate.as_ref().unwrap().value;
+    assert_eq!(gate.objective, GateObjective::Command { argv, minimize: true });
+    assert_eq!((gate.min_gain.0, gate.confidence.0, gate.budget), (5.0, 99.0, minutes(2)));
+}
+
+#[test]
+fn phases_stand_in_the_order_of_the_file_as_far_as_their_needs_allow() {
+    let text = "version: 1\nphases:\n  c: { uses: a, needs: [d] }\n  b: { uses: a }\n  d: { uses: a }\n  a: { uses: a, matrix: { x: [2, 1] }, needs: [b] }\n";
+    let pipeline = read_text(Path::new("p.yaml"), text.to_owned()).unwrap();
+    let names: Vec<&str> =
+        pipeline.order.iter().map(|at| pipeline.phases[*at].name.value.as_str()).collect();
+    assert_eq!(names, ["b", "d", "c", "a[2]", "a[1]"]);
+    assert_eq!(pipeline.positions("a"), 3..5);
+    assert_eq!(pipeline.phase_names().collect::<Vec<_>>(), ["c", "b", "d", "a", "a[2]", "a[1]"]);
 }

@@ -10,6 +10,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 use serde_yaml::{Location, Spanned};
 
+use super::place::Extent;
 use crate::diagnostic::{Diagnostic, Place, Source};
 
 /// A value and the bytes of the file it stands at.
@@ -18,7 +19,7 @@ pub struct Node {
     /// What it is.
     pub tree: Tree,
     /// Where it stands.
-    pub span: Range<usize>,
+    pub span: Extent,
 }
 
 /// A value.
@@ -35,7 +36,7 @@ pub enum Tree {
     /// In order.
     List(Vec<Node>),
     /// Keys are texts, each with its place; in order.
-    Map(Vec<(String, Range<usize>, Node)>),
+    Map(Vec<(String, Extent, Node)>),
 }
 
 impl Node {
@@ -69,42 +70,66 @@ impl Node {
 
     /// The place of what `path` leads to, or of the last node on the way that exists.
     #[must_use]
-    pub fn span_of(&self, path: &[String]) -> Range<usize> {
-        let Some((first, rest)) = path.split_first() else { return self.span.clone() };
+    pub fn span_of(&self, path: &[String]) -> Extent {
+        let Some((first, rest)) = path.split_first() else { return self.span };
         match &self.tree {
             Tree::Map(entries) => match entries.iter().find(|(key, _, _)| key == first) {
                 Some((_, _, node)) => node.span_of(rest),
-                None => self.span.clone(),
+                None => self.span,
             },
             Tree::List(items) => match first.parse().ok().and_then(|index: usize| items.get(index))
             {
                 Some(node) => node.span_of(rest),
-                None => self.span.clone(),
+                None => self.span,
             },
-            _ => self.span.clone(),
+            _ => self.span,
         }
     }
 
     /// Calls `visit` with every text in the tree and its place.
-    pub fn each_text<'a>(&'a self, visit: &mut impl FnMut(&'a str, &'a Range<usize>)) {
+    pub fn each_text<'a>(&'a self, visit: &mut impl FnMut(&'a str, Extent)) {
         match &self.tree {
-            Tree::Text(text) => visit(text, &self.span),
+            Tree::Text(text) => visit(text, self.span),
             Tree::List(items) => items.iter().for_each(|node| node.each_text(visit)),
             Tree::Map(entries) => entries.iter().for_each(|(_, _, node)| node.each_text(visit)),
             Tree::Null | Tree::Bool(_) | Tree::Number(_) => {}
         }
     }
+
+    /// Says which of the sources of a pipeline it was read from.
+    pub(super) fn set_source(&mut self, source: usize) {
+        self.span = self.span.in_source(source);
+        match &mut self.tree {
+            Tree::List(items) => items.iter_mut().for_each(|node| node.set_source(source)),
+            Tree::Map(entries) => {
+                for (_, span, node) in entries {
+                    *span = span.in_source(source);
+                    node.set_source(source);
+                }
+            }
+            Tree::Null | Tree::Bool(_) | Tree::Number(_) | Tree::Text(_) => {}
+        }
+    }
 }
+
+/// Most values that stand in a file: about twenty for each of the most phases that there may be.
+const MOST_VALUES: usize = 4_000_000;
+
+/// Most values that aliases may repeat.
+const MOST_REPEATED: usize = 100_000;
 
 fn limits() -> serde_yaml::Options {
     serde_yaml::options! {
         budget: serde_yaml::budget! {
-            max_events: 1_000_000,
-            max_nodes: 500_000,
+            max_events: 3 * MOST_VALUES,
+            max_nodes: MOST_VALUES,
             max_depth: 64,
             max_aliases: 1_000,
             max_anchors: 1_000,
             max_documents: 1,
+        },
+        alias_limits: serde_yaml::alias_limits! {
+            max_total_replayed_events: MOST_REPEATED,
         },
         strict_booleans: true,
         with_snippet: false,
@@ -116,7 +141,18 @@ fn limits() -> serde_yaml::Options {
 /// # Errors
 /// The first thing that keeps it from being YAML, or the limit that it goes beyond.
 pub fn parse_yaml(source: &Arc<Source>) -> Result<Node, Box<Diagnostic>> {
+    parse_source(source, 0)
+}
+
+/// Reads a document that is one of the sources of a pipeline.
+pub(super) fn parse_source(source: &Arc<Source>, position: usize) -> Result<Node, Box<Diagnostic>> {
     let read: Result<Node, _> = serde_yaml::from_str_with_options(&source.text, limits());
+    let read = read.map(|mut node| {
+        if position > 0 {
+            node.set_source(position);
+        }
+        node
+    });
     read.map_err(|error| {
         let (told, help) = explain(&error);
         let place = error.location().map(|location| Place {
@@ -145,10 +181,10 @@ fn explain(error: &serde_yaml::Error) -> (String, &'static str) {
     }
     let mut told = error.to_string();
     // By its words: the reader wraps a limit that an alias went beyond in another error.
-    if told.contains("budget breached") {
+    if told.contains("budget breached") || told.contains("alias replay") {
         return (
             "it goes beyond a limit of size or depth".to_owned(),
-            "a pipeline is one document of at most 64 levels, 1000 aliases and 500000 values, aliases written out",
+            "a file is one document of at most 64 levels, 4000000 values and 1000 aliases, which repeat at most 100000 values",
         );
     }
     // The place is shown by itself; the reader repeats it in its text.
@@ -195,9 +231,9 @@ impl<'de> Deserialize<'de> for Node {
 }
 
 /// The reader gives byte offsets for texts; [`span_in`] is for errors, which may lack them.
-fn raw_span(location: &Location) -> Range<usize> {
+fn raw_span(location: &Location) -> Extent {
     let start = location.span().byte_offset().unwrap_or(0) as usize;
-    start..start + location.span().byte_len().unwrap_or(0) as usize
+    Extent::of(start..start + location.span().byte_len().unwrap_or(0) as usize)
 }
 
 impl<'de> Deserialize<'de> for Tree {
@@ -290,11 +326,11 @@ mod tests {
     fn every_node_and_key_knows_its_bytes() {
         let text = "name: x\nlist: [1, 'two', 2.5]\nwith: { a: \"{{ b }}\" }\n";
         let Tree::Map(entries) = parse(text).unwrap().tree else { panic!("a map") };
-        assert_eq!(&text[entries[1].1.clone()], "list");
+        assert_eq!(&text[entries[1].1.bytes()], "list");
         let Tree::List(items) = &entries[1].2.tree else { panic!("a list") };
-        assert_eq!(&text[items[1].span.clone()], "'two'");
+        assert_eq!(&text[items[1].span.bytes()], "'two'");
         let Tree::Map(with) = &entries[2].2.tree else { panic!("a map") };
-        assert_eq!(&text[with[0].2.span.clone()], "\"{{ b }}\"");
+        assert_eq!(&text[with[0].2.span.bytes()], "\"{{ b }}\"");
     }
 
     #[test]

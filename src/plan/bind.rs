@@ -1,15 +1,15 @@
 //! Binds a pipeline to kinds, host and variables.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::with::{Known, Withs, unknown_facts};
 use super::{Plan, PlannedPhase, Selection};
-use crate::diagnostic::{Diagnostic, Diagnostics, did_you_mean, one_of};
-use crate::phase::{AnyKind, Claim, Registry, WithError};
-use crate::pipeline::{Node, Pipeline, Reference, Scope, Tree, needs, references, render};
+use crate::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
+use crate::phase::{Claim, Registry};
+use crate::pipeline::{Draft, Need, Pipeline, Reference, Scope, Variable, is_known, order, render};
 
 /// What a pipeline is bound to.
 pub struct Binding<'a> {
@@ -30,34 +30,52 @@ pub struct Binding<'a> {
 /// # Errors
 /// Everything that is wrong.
 pub fn bind(pipeline: Pipeline, binding: Binding<'_>) -> Result<Plan, Diagnostics> {
-    let mut found = Vec::new();
-    let mut scope = Scope { env: binding.env, host: binding.host, ..Scope::default() };
-    set_variables(&pipeline, binding.set, &mut scope, &mut found);
-    let needs: Vec<Vec<usize>> =
-        needs(&pipeline).into_iter().map(|of| of.into_keys().collect()).collect();
-    let selected = binding.selection.apply(&pipeline, &needs, &mut found);
-    let kinds = find_kinds(&pipeline, binding.registry, &mut found);
+    bind_draft(Draft { pipeline: Some(pipeline), found: Vec::new() }, binding)
+}
+
+/// Binds a pipeline as far as it could be read.
+///
+/// # Errors
+/// Everything that is wrong, what was found by reading it included, in the order of the files.
+pub fn bind_draft(draft: Draft, binding: Binding<'_>) -> Result<Plan, Diagnostics> {
+    let Draft { pipeline, mut found } = draft;
+    let Some(mut pipeline) = pipeline else { return Err(Diagnostics(found)) };
+    let Binding { registry, host, env, set, selection } = binding;
+    let mut scope = Scope { env, host, ..Scope::default() };
+    let spoiled = set_variables(&pipeline, set, &mut scope, &mut found);
+    let needs: Vec<Vec<usize>> = std::mem::take(&mut pipeline.needs)
+        .into_iter()
+        .map(|of| of.into_iter().map(|need| need.phase as usize).collect())
+        .collect();
+    let selected = selection.apply(&pipeline, &needs, &mut found);
+    let mut withs = Withs::new(&pipeline, &scope, spoiled, &mut found);
+    let mut kinds: HashMap<&str, Option<Known>> = HashMap::new();
+    let mut bound = Vec::with_capacity(pipeline.phases.len());
     let mut claims = Vec::new();
-    for (position, kind) in kinds.iter().enumerate() {
-        if let Some(kind) = kind {
-            let claimed = check_with(&pipeline, position, kind.as_ref(), &scope, &mut found);
-            claims.extend(claimed.into_iter().map(|claim| (claim, position)));
+    for (position, phase) in pipeline.phases.iter().enumerate() {
+        let name = phase.uses.value.as_str();
+        let known = kinds.entry(name).or_insert_with(|| registry.get(name).map(Known::new));
+        match known {
+            Some(known) => {
+                let claimed = withs.check(position, known);
+                claims.extend(claimed.into_iter().map(|claim| (claim, position)));
+                bound.push(Arc::clone(&known.kind));
+            }
+            None => withs.unknown_kind(position, registry),
         }
     }
     check_claims(&pipeline, claims, &selected, &mut found);
     if !found.is_empty() {
-        return Err(Diagnostics(found));
+        return Err(pipeline.sources.in_order(found));
     }
-    let order = order(&needs);
     let mut dependents = vec![Vec::new(); needs.len()];
     for (position, of) in needs.iter().enumerate() {
         for need in of {
             dependents[*need].push(position);
         }
     }
-    let phases = kinds
+    let phases = bound
         .into_iter()
-        .flatten()
         .zip(needs)
         .zip(dependents)
         .zip(selected)
@@ -68,187 +86,96 @@ pub fn bind(pipeline: Pipeline, binding: Binding<'_>) -> Result<Plan, Diagnostic
             selected,
         })
         .collect();
+    let order = std::mem::take(&mut pipeline.order);
     Ok(Plan { pipeline, phases, scope, order })
 }
 
-/// Evaluates the variables, each after those it refers to.
+/// Evaluates the variables, each after those it refers to. Answers those that have no value, which has been told.
 fn set_variables(
     pipeline: &Pipeline,
     set: Vec<(String, Value)>,
     scope: &mut Scope,
     found: &mut Vec<Diagnostic>,
-) {
+) -> HashSet<String> {
     for (name, value) in set {
-        if pipeline.vars.iter().any(|(key, _)| key.value == name) {
+        if pipeline.variable(&name).is_some() {
             scope.vars.insert(name, value);
-        } else {
-            let known = pipeline.vars.iter().map(|(key, _)| key.value.as_str());
-            found.push(
-                Diagnostic::error(
-                    "plan::unknown_variable",
-                    format!("--set names the unknown variable `{name}`"),
-                )
-                .maybe_help(did_you_mean(&name, known)),
-            );
+        } else if pipeline.is_whole() {
+            let known = pipeline.vars.iter().map(|one| one.name.value.as_str());
+            let help = did_you_mean(&name, known)
+                .unwrap_or_else(|| "this pipeline has no variables".to_owned());
+            let told = format!("--set names the unknown variable `{name}`");
+            found.push(Diagnostic::error("plan::unknown_variable", told).help(help));
         }
     }
-    let mut open: Vec<usize> = (0..pipeline.vars.len())
-        .filter(|at| !scope.vars.contains_key(&pipeline.vars[*at].0.value))
-        .collect();
-    while !open.is_empty() {
-        let ready: Vec<usize> = open
-            .iter()
-            .copied()
-            .filter(|at| {
-                refers_to(&pipeline.vars[*at].1).all(|name| scope.vars.contains_key(&name))
-            })
-            .collect();
-        if ready.is_empty() {
-            for at in open {
-                let (key, _) = &pipeline.vars[at];
-                found.push(
-                    Diagnostic::error(
-                        "plan::variables",
-                        format!("variable `{}` depends on itself", key.value),
-                    )
-                    .at(pipeline.place(&key.span), "needs its own value")
-                    .help("variables may refer to each other, but not in a circle"),
-                );
-            }
-            return;
+    let (order, circles) = order_variables(pipeline, scope);
+    let mut spoiled = HashSet::new();
+    for variable in order {
+        let name = &variable.name.value;
+        let facts = unknown_facts(pipeline, &variable.mentions, &scope.host);
+        let is_wrong = !facts.is_empty()
+            || uses(variable).any(|used| spoiled.contains(used))
+            || variable.mentions.iter().any(|one| {
+                matches!(one.reference, Reference::Phase { .. })
+                    || !is_known(pipeline, None, &one.reference)
+            });
+        found.extend(facts);
+        // Its users are not to be blamed as well.
+        if is_wrong {
+            spoiled.insert(name.clone());
+            continue;
         }
-        open.retain(|at| !ready.contains(at));
-        for at in ready {
-            let (key, node) = &pipeline.vars[at];
-            match render(node, scope, &pipeline.source) {
-                Ok(value) => drop(scope.vars.insert(key.value.clone(), value)),
-                Err(wrong) => {
-                    found.extend(wrong);
-                    // Its users are not to be blamed as well.
-                    scope.vars.insert(key.value.clone(), Value::Null);
-                }
+        match render(&variable.value, scope, &pipeline.sources) {
+            Ok(value) => drop(scope.vars.insert(name.clone(), value)),
+            Err(wrong) => {
+                found.extend(wrong);
+                spoiled.insert(name.clone());
             }
         }
     }
+    for variable in circles {
+        let told = format!("variable `{}` depends on itself", variable.name.value);
+        found.push(
+            Diagnostic::error("plan::variables", told)
+                .at(pipeline.place(variable.name.span), "needs its own value")
+                .help("variables may refer to each other, but not in a circle"),
+        );
+        spoiled.insert(variable.name.value.clone());
+    }
+    spoiled
 }
 
-/// The variables that a tree refers to.
-fn refers_to(node: &Node) -> impl Iterator<Item = String> {
-    let mut names = Vec::new();
-    node.each_text(&mut |text, _| {
-        names.extend(references(text).unwrap_or_default().into_iter().filter_map(|reference| {
-            match reference {
-                Reference::Var { name } => Some(name),
-                _ => None,
-            }
-        }));
-    });
-    names.into_iter()
-}
-
-fn find_kinds(
-    pipeline: &Pipeline,
-    registry: &Registry,
-    found: &mut Vec<Diagnostic>,
-) -> Vec<Option<Arc<dyn AnyKind>>> {
-    pipeline
-        .phases
-        .iter()
-        .map(|phase| {
-            let kind = registry.get(&phase.uses.value).cloned();
-            if kind.is_none() {
-                let known = registry.iter().map(|kind| kind.name());
-                found.push(
-                    Diagnostic::error(
-                        "plan::unknown_kind",
-                        format!("unknown kind `{}`", phase.uses.value),
-                    )
-                    .at(pipeline.place(&phase.uses.span), "no kind has this name")
-                    .maybe_help(did_you_mean(&phase.uses.value, known)),
-                );
-            }
-            kind
-        })
-        .collect()
-}
-
-/// Checks a `with` as far as it can be before any phase has run, and answers what it claims.
-fn check_with(
-    pipeline: &Pipeline,
-    position: usize,
-    kind: &dyn AnyKind,
+/// The variables that have no value yet, each after those it refers to; and those for which there is no such order.
+fn order_variables<'a>(
+    pipeline: &'a Pipeline,
     scope: &Scope,
-    found: &mut Vec<Diagnostic>,
-) -> Vec<Claim> {
-    let phase = &pipeline.phases[position];
-    let mut waits = false;
-    phase.with.each_text(&mut |text, _| {
-        let references = references(text).unwrap_or_default();
-        waits |= references.iter().any(|reference| matches!(reference, Reference::Phase { .. }));
-    });
-    let unknown = unknown_keys(pipeline, &phase.with, kind);
-    let keys_are_known = unknown.is_empty();
-    found.extend(unknown);
-    if waits || !keys_are_known {
-        return Vec::new();
-    }
-    match render(&phase.with, scope, &pipeline.source) {
-        Err(wrong) => found.extend(wrong),
-        Ok(with) => match kind.bind(&with) {
-            Ok(bound) => return bound.claims(),
-            Err(wrong) => found
-                .extend(wrong.iter().map(|error| with_error(pipeline, &phase.with, kind, error))),
-        },
-    }
-    Vec::new()
-}
-
-/// All keys of `with` that its kind does not know.
-fn unknown_keys(pipeline: &Pipeline, with: &Node, kind: &dyn AnyKind) -> Vec<Diagnostic> {
-    let schema = kind.with_schema();
-    let Some(known) = schema.get("properties").and_then(Value::as_object) else {
-        return Vec::new();
-    };
-    let Tree::Map(entries) = &with.tree else { return Vec::new() };
-    entries
+) -> (Vec<&'a Variable>, Vec<&'a Variable>) {
+    let open: Vec<&Variable> =
+        pipeline.vars.iter().filter(|one| !scope.vars.contains_key(&one.name.value)).collect();
+    let positions: HashMap<&str, u32> =
+        open.iter().map(|one| one.name.value.as_str()).zip(0..).collect();
+    let needs: Vec<Vec<Need>> = open
         .iter()
-        .filter(|(key, _, _)| !known.contains_key(key))
-        .map(|(key, span, _)| {
-            Diagnostic::error("plan::unknown_key", format!("`{}` has no key `{key}`", kind.name()))
-                .at(pipeline.place(span), "not known here")
-                .maybe_help(did_you_mean(key, known.keys().map(String::as_str)))
+        .map(|variable| {
+            let used = uses(variable).filter_map(|used| positions.get(used));
+            used.map(|position| Need { phase: *position, span: variable.name.span }).collect()
         })
-        .collect()
+        .collect();
+    let order = order(&needs);
+    let mut left: Vec<bool> = vec![true; open.len()];
+    for position in &order {
+        left[*position] = false;
+    }
+    let circles = open.iter().zip(&left).filter(|(_, left)| **left).map(|(one, _)| *one);
+    (order.iter().map(|position| open[*position]).collect(), circles.collect())
 }
 
-/// What a kind says of its `with`, at its place in the file.
-pub(crate) fn with_error(
-    pipeline: &Pipeline,
-    with: &Node,
-    kind: &dyn AnyKind,
-    error: &WithError,
-) -> Diagnostic {
-    let span: Range<usize> = with.span_of(&error.path);
-    let key = error.path.join(".");
-    let told = if key.is_empty() {
-        format!("`{}` can't be told this: {}", kind.name(), error.message)
-    } else {
-        format!("`{key}`: {}", error.message)
-    };
-    Diagnostic::error("plan::with", told)
-        .at(pipeline.place(&span), "")
-        .maybe_help(error.help.clone().or_else(|| described(kind, &error.path)))
-}
-
-/// What a kind says of one of its keys, or the keys that it has.
-fn described(kind: &dyn AnyKind, path: &[String]) -> Option<String> {
-    let schema = kind.with_schema();
-    let keys = schema.get("properties")?.as_object()?;
-    let Some(key) = path.first() else {
-        return Some(one_of(keys.keys().map(String::as_str)));
-    };
-    let description = keys.get(key)?.get("description")?.as_str()?;
-    Some(format!("`{key}` is described so: {description}"))
+/// The variables that one refers to.
+fn uses(variable: &Variable) -> impl Iterator<Item = &str> {
+    variable.mentions.iter().filter_map(|mention| match &mention.reference {
+        Reference::Var { name } => Some(name.as_str()),
+        _ => None,
+    })
 }
 
 fn check_claims(
@@ -268,30 +195,11 @@ fn check_claims(
                     format!("`{}` and `{}` both claim {}", other.value, phase.value, claim.0);
                 found.push(
                     Diagnostic::error("plan::claim", told)
-                        .at(pipeline.place(&phase.span), "claims it too")
-                        .at(pipeline.place(&other.span), "claims it")
+                        .at(pipeline.place(phase.span), "claims it too")
+                        .at(pipeline.place(other.span), "claims it")
                         .help("let one phase set it"),
                 );
             }
         }
     }
-}
-
-/// Positions, each after those it needs, otherwise in the order of the file. The graph is known to have no cycle.
-fn order(needs: &[Vec<usize>]) -> Vec<usize> {
-    let mut graph = petgraph::graph::DiGraph::<(), ()>::new();
-    let nodes: Vec<_> = needs.iter().map(|_| graph.add_node(())).collect();
-    // Reversed twice, so that ties fall in the order of the file.
-    for (position, of) in needs.iter().enumerate() {
-        for need in of {
-            graph.add_edge(nodes[position], nodes[*need], ());
-        }
-    }
-    let mut order: Vec<usize> = petgraph::algo::toposort(&graph, None)
-        .unwrap_or_default()
-        .into_iter()
-        .map(petgraph::prelude::NodeIndex::index)
-        .collect();
-    order.reverse();
-    order
 }

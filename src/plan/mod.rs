@@ -7,13 +7,14 @@ mod bind;
 mod schema;
 mod select;
 mod text;
+mod with;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-pub use bind::{Binding, bind};
+pub use bind::{Binding, bind, bind_draft};
 pub use schema::schema;
 pub use select::Selection;
 pub use text::graph_text;
@@ -21,7 +22,7 @@ pub use text::graph_text;
 use crate::diagnostic::Diagnostic;
 use crate::event::{PhaseName, PhaseSummary, PipelineSummary};
 use crate::phase::AnyKind;
-use crate::pipeline::{PhaseSpec, Pipeline, Scope, render};
+use crate::pipeline::{PhaseSpec, Pipeline, Reference, Scope, render};
 
 /// What will run.
 pub struct Plan {
@@ -64,9 +65,10 @@ impl Plan {
     #[must_use]
     pub fn upstream(&self, position: usize) -> Vec<usize> {
         let mut found: Vec<usize> = Vec::new();
+        let mut seen = vec![false; self.phases.len()];
         let mut queue = VecDeque::from(self.phases[position].needs.clone());
         while let Some(at) = queue.pop_front() {
-            if !found.contains(&at) {
+            if !std::mem::replace(&mut seen[at], true) {
                 found.push(at);
                 queue.extend(self.phases[at].needs.iter().copied());
             }
@@ -79,16 +81,59 @@ impl Plan {
     /// # Errors
     /// Every expression that can't be evaluated.
     pub fn render_with(&self, position: usize, scope: &Scope) -> Result<Value, Vec<Diagnostic>> {
-        render(&self.spec(position).with, scope, &self.pipeline.source)
+        render(&self.spec(position).with, scope, &self.pipeline.sources)
+    }
+
+    /// What the expressions of a phase can see, given the outputs of phases by their positions. Nothing at all for a
+    /// phase without expressions.
+    #[must_use]
+    pub fn scope_of(&self, position: usize, outputs: &BTreeMap<usize, Value>) -> Scope {
+        let spec = self.spec(position);
+        if spec.mentions.is_empty() {
+            return Scope::default();
+        }
+        let mut phases = Map::new();
+        for name in spec.mentions.iter().filter_map(|mention| match &mention.reference {
+            Reference::Phase { name, .. } => Some(name.as_str()),
+            _ => None,
+        }) {
+            if !phases.contains_key(name) {
+                phases.extend(self.visible(name, outputs).map(|seen| (name.to_owned(), seen)));
+            }
+        }
+        let matrix = spec.matrix.iter().cloned().collect();
+        Scope { phases, matrix, ..self.scope.clone() }
+    }
+
+    /// What an expression sees as `phases.NAME`: the outputs of the phase, or, where `matrix` has made several of it,
+    /// those of each by what stands in its brackets. Nothing of a phase that has no outputs.
+    fn visible(&self, name: &str, outputs: &BTreeMap<usize, Value>) -> Option<Value> {
+        let mut group = Map::new();
+        for position in self.pipeline.positions(name) {
+            let outputs = outputs.get(&position);
+            match self.name(position).member() {
+                None => return outputs.cloned(),
+                Some(member) => group.extend(
+                    outputs
+                        .filter(|outputs| !outputs.is_null())
+                        .map(|outputs| (member.to_owned(), outputs.clone())),
+                ),
+            }
+        }
+        Some(Value::Object(group))
     }
 
     /// The pipeline for reports.
     #[must_use]
     pub fn summary(&self) -> PipelineSummary {
+        let mut hasher = blake3::Hasher::new();
+        for source in self.pipeline.sources.all() {
+            hasher.update(source.text.as_bytes());
+        }
         PipelineSummary {
             name: self.pipeline.name.clone(),
             file: self.pipeline.path.display().to_string(),
-            digest: blake3::hash(self.pipeline.source.text.as_bytes()).to_hex().to_string(),
+            digest: hasher.finalize().to_hex().to_string(),
         }
     }
 

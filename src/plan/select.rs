@@ -21,21 +21,22 @@ impl Selection {
         found: &mut Vec<Diagnostic>,
     ) -> Vec<bool> {
         let mut find = |names: &[String], option: &str| -> Vec<usize> {
-            let mut positions = Vec::new();
+            let mut all = Vec::new();
             for name in names {
-                match pipeline.position(name) {
-                    Some(position) => positions.push(position),
-                    None => found.push(unknown(pipeline, name, option)),
+                let positions = pipeline.positions(name);
+                if positions.is_empty() && pipeline.is_whole() {
+                    found.push(unknown(pipeline, name, option));
                 }
+                all.extend(positions);
             }
-            positions
+            all
         };
         let mut wanted = find(&self.only, "--only");
         let skipped = find(&self.skip, "--skip");
         let mut selected = vec![self.only.is_empty(); pipeline.phases.len()];
         while let Some(position) = wanted.pop() {
             if !std::mem::replace(&mut selected[position], true) {
-                wanted.extend(&needs[position]);
+                wanted.extend(needs.get(position).into_iter().flatten());
             }
         }
         for position in skipped {
@@ -46,7 +47,7 @@ impl Selection {
 }
 
 fn unknown(pipeline: &Pipeline, name: &str, option: &str) -> Diagnostic {
-    let known = pipeline.phases.iter().map(|phase| phase.name.value.as_str());
     let told = format!("{option} names the unknown phase `{name}`");
-    Diagnostic::error("plan::unknown_phase", told).maybe_help(did_you_mean(name, known))
+    Diagnostic::error("plan::unknown_phase", told)
+        .maybe_help(did_you_mean(name, pipeline.phase_names()))
 }

@@ -13,6 +13,7 @@ mod documents;
 mod engine;
 mod governor;
 mod house;
+mod language;
 mod plan;
 mod postgres;
 mod powd;

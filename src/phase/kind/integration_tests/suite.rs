@@ -12,6 +12,7 @@
 //! ```
 
 use std::path::Path;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -21,7 +22,7 @@ use crate::database::DatabaseUrl;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Source};
 use crate::disk;
 use crate::phase::LoadShape;
-use crate::pipeline::{Scope, parse_yaml, render};
+use crate::pipeline::{Scope, Sources, parse_yaml, render};
 use crate::unit::Span;
 
 /// Largest suite.
@@ -153,12 +154,13 @@ pub(super) fn read(path: &Path, vars: &Map<String, Value>) -> Result<Suite, Diag
     let source = Source::new(path, text);
     let root = parse_yaml(&source).map_err(|error| *error)?;
     let scope = Scope { vars: vars.clone(), ..Scope::default() };
-    let value = render(&root, &scope, &source).map_err(Diagnostics)?;
+    let sources = Sources::from(Arc::clone(&source));
+    let value = render(&root, &scope, &sources).map_err(Diagnostics)?;
     serde_path_to_error::deserialize(&value).map_err(|error| {
         let steps: Vec<String> =
             error.path().to_string().split(['.', '[', ']']).map(str::to_owned).collect();
         let steps: Vec<String> = steps.into_iter().filter(|step| !step.is_empty()).collect();
-        let place = Place { source, span: root.span_of(&steps) };
+        let place = Place { source, span: root.span_of(&steps).bytes() };
         Diagnostic::error("suite::value", format!("`{}`: {}", error.path(), error.inner()))
             .at(place, "")
             .into()

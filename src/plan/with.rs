@@ -1,0 +1,265 @@
+//! Whether the kinds of a pipeline can be told what its phases tell them, as far as that is known before any has run.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use schemars::Schema;
+use serde_json::{Map, Value};
+
+use crate::diagnostic::{Diagnostic, did_you_mean, one_of};
+use crate::phase::{AnyKind, Claim, Registry, WithError};
+use crate::pipeline::{
+    Frame, Mention, Node, PhaseSpec, Pipeline, Reference, Scope, Tree, is_known, render_node,
+};
+
+/// A kind with what its schema says, which is made once for all its phases.
+pub(super) struct Known {
+    pub(super) kind: Arc<dyn AnyKind>,
+    /// Nothing when the kind takes any key.
+    keys: Option<HashSet<String>>,
+    required: Vec<String>,
+    schema: Schema,
+}
+
+impl Known {
+    pub(super) fn new(kind: &Arc<dyn AnyKind>) -> Self {
+        let schema = kind.with_schema();
+        let keys = schema.get("properties").and_then(Value::as_object);
+        let keys = keys.map(|keys| keys.keys().cloned().collect());
+        let required = schema.get("required").and_then(Value::as_array);
+        let required = required.into_iter().flatten().filter_map(Value::as_str);
+        let required = required.map(str::to_owned).collect();
+        Self { kind: Arc::clone(kind), keys, required, schema }
+    }
+
+    /// The keys in the order of the schema.
+    fn keys(&self) -> Vec<&str> {
+        let keys = self.schema.get("properties").and_then(Value::as_object);
+        keys.into_iter().flatten().map(|(key, _)| key.as_str()).collect()
+    }
+
+    /// What the kind says of one of its keys, or the keys that it has.
+    fn described(&self, path: &[String]) -> Option<String> {
+        let Some(key) = path.first() else {
+            return Some(one_of(self.keys())).filter(|_| !self.keys().is_empty());
+        };
+        let keys = self.schema.get("properties")?;
+        let description = keys.get(key)?.get("description")?.as_str()?;
+        Some(format!("`{key}` is described so: {description}"))
+    }
+}
+
+/// The facts that expressions name and that there are not.
+pub(super) fn unknown_facts(
+    pipeline: &Pipeline,
+    mentions: &[Mention],
+    host: &Value,
+) -> Vec<Diagnostic> {
+    let Value::Object(facts) = host else { return Vec::new() };
+    mentions
+        .iter()
+        .filter_map(|mention| match &mention.reference {
+            Reference::Host { name } if !facts.contains_key(name) => {
+                let told = format!("unknown fact `{name}` of the host");
+                Some(
+                    Diagnostic::error("plan::unknown_fact", told)
+                        .at(pipeline.place(mention.span), "not among the facts")
+                        .maybe_help(did_you_mean(name, facts.keys().map(String::as_str))),
+                )
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// Checks what phases tell their kinds.
+pub(super) struct Withs<'a> {
+    pipeline: &'a Pipeline,
+    scope: &'a Scope,
+    /// Variables without a value.
+    spoiled: HashSet<String>,
+    found: &'a mut Vec<Diagnostic>,
+    frame: Frame,
+}
+
+impl<'a> Withs<'a> {
+    pub(super) fn new(
+        pipeline: &'a Pipeline,
+        scope: &'a Scope,
+        spoiled: HashSet<String>,
+        found: &'a mut Vec<Diagnostic>,
+    ) -> Self {
+        Self { pipeline, scope, spoiled, found, frame: scope.frame() }
+    }
+
+    pub(super) fn unknown_kind(&mut self, position: usize, registry: &Registry) {
+        let uses = &self.pipeline.phases[position].uses;
+        // One that is not told at all has been found by whoever read the file.
+        if uses.value.is_empty() {
+            return;
+        }
+        let known = registry.iter().map(|kind| kind.name());
+        self.found.push(
+            Diagnostic::error("plan::unknown_kind", format!("unknown kind `{}`", uses.value))
+                .at(self.pipeline.place(uses.span), "no kind has this name")
+                .maybe_help(did_you_mean(&uses.value, known)),
+        );
+    }
+
+    /// Checks what one phase tells its kind, and answers what it claims.
+    pub(super) fn check(&mut self, position: usize, known: &Known) -> Vec<Claim> {
+        let phase = &self.pipeline.phases[position];
+        let Tree::Map(entries) = &phase.with.tree else { return Vec::new() };
+        let facts = unknown_facts(self.pipeline, &phase.mentions, &self.scope.host);
+        let frame = if phase.matrix.is_empty() {
+            self.frame.clone()
+        } else {
+            self.frame.with_matrix(&phase.matrix)
+        };
+        let mut is_all = true;
+        let mut with = Map::with_capacity(entries.len());
+        for ((key, span, node), entry) in entries.iter().zip(0..) {
+            if known.keys.as_ref().is_some_and(|keys| !keys.contains(key)) {
+                let told = format!("`{}` has no key `{key}`", known.kind.name());
+                self.found.push(
+                    Diagnostic::error("plan::unknown_key", told)
+                        .at(self.pipeline.place(*span), "not known here")
+                        .maybe_help(did_you_mean(key, known.keys())),
+                );
+                continue;
+            }
+            match self.value(phase, entry, node, &frame) {
+                Some(value) => drop(with.insert(key.clone(), value)),
+                None => is_all = false,
+            }
+        }
+        self.found.extend(facts);
+        let missing = self.missing(phase, entries.iter().map(|(key, _, _)| key.as_str()), known);
+        if is_all && !missing {
+            let value = Value::Object(with);
+            match known.kind.bind(&value) {
+                Ok(bound) => return bound.claims(),
+                Err(wrong) => self.wrong(phase, known, value, &wrong),
+            }
+        } else {
+            self.mistyped(phase, known, with, true);
+        }
+        Vec::new()
+    }
+
+    /// The value of an entry; nothing when it is not known before other phases have run, or has been told to be wrong.
+    fn value(
+        &mut self,
+        phase: &PhaseSpec,
+        entry: u32,
+        node: &Node,
+        frame: &Frame,
+    ) -> Option<Value> {
+        for mention in phase.mentions.iter().filter(|mention| mention.entry == Some(entry)) {
+            let has_value = match &mention.reference {
+                Reference::Phase { .. } => false,
+                Reference::Var { name } if self.spoiled.contains(name) => false,
+                Reference::Host { name } => {
+                    self.scope.host.as_object().is_none_or(|facts| facts.contains_key(name))
+                }
+                other => is_known(self.pipeline, Some(phase), other),
+            };
+            if !has_value {
+                return None;
+            }
+        }
+        let rendered = render_node(node, frame, &self.pipeline.sources);
+        rendered.map_err(|wrong| self.found.extend(wrong)).ok()
+    }
+
+    /// Tells keys that the kind must be told and is not; answers whether there are any.
+    fn missing<'k>(
+        &mut self,
+        phase: &PhaseSpec,
+        told: impl Iterator<Item = &'k str>,
+        known: &Known,
+    ) -> bool {
+        if known.required.is_empty() {
+            return false;
+        }
+        let told: HashSet<&str> = told.collect();
+        let before = self.found.len();
+        for key in known.required.iter().filter(|key| !told.contains(key.as_str())) {
+            let message = format!("`{}` must be told `{key}`", known.kind.name());
+            self.found.push(
+                Diagnostic::error("plan::with", message)
+                    .at(self.pipeline.place(phase.with.span), "")
+                    .maybe_help(known.described(std::slice::from_ref(key))),
+            );
+        }
+        self.found.len() > before
+    }
+
+    /// What the kind says of a `with`: all values of a wrong type, or else what is wrong beyond types.
+    fn wrong(&mut self, phase: &PhaseSpec, known: &Known, with: Value, wrong: &[WithError]) {
+        let Value::Object(with) = with else { return };
+        if !self.mistyped(phase, known, with, false) {
+            self.found
+                .extend(wrong.iter().map(|error| with_error(self.pipeline, phase, known, error)));
+        }
+    }
+
+    /// Tells every key whose value is not of its type; answers whether there are any.
+    fn mistyped(
+        &mut self,
+        phase: &PhaseSpec,
+        known: &Known,
+        mut with: Map<String, Value>,
+        mut has_gaps: bool,
+    ) -> bool {
+        let before = self.found.len();
+        loop {
+            let value = Value::Object(with);
+            let Some(error) = known.kind.mistyped(&value) else { break };
+            let Value::Object(rest) = value else { break };
+            with = rest;
+            // Without the wrong key the kind gets as far as the next one.
+            let removed = error.path.first().is_some_and(|key| with.shift_remove(key).is_some());
+            if removed || !has_gaps {
+                self.found.push(with_error(self.pipeline, phase, known, &error));
+            }
+            has_gaps = true;
+            if !removed {
+                break;
+            }
+        }
+        self.found.len() > before
+    }
+}
+
+/// What a kind says of its `with`, at its place in the file.
+fn with_error(
+    pipeline: &Pipeline,
+    phase: &PhaseSpec,
+    known: &Known,
+    error: &WithError,
+) -> Diagnostic {
+    let key = error.path.join(".");
+    let message = in_plain_words(&error.message);
+    let told = if key.is_empty() {
+        format!("`{}` can't be told this: {message}", known.kind.name())
+    } else {
+        format!("`{key}`: {message}")
+    };
+    Diagnostic::error("plan::with", told)
+        .at(pipeline.place(phase.with.span_of(&error.path)), "")
+        .maybe_help(error.help.clone().or_else(|| known.described(&error.path)))
+}
+
+/// What was expected, without the names of types of the source code.
+fn in_plain_words(message: &str) -> String {
+    let Some((found, wanted)) = message.rsplit_once("expected ") else { return message.to_owned() };
+    let plain = match wanted {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a sequence" => "a list",
+        other => other,
+    };
+    format!("{found}expected {plain}").replace("invalid type: sequence", "invalid type: list")
+}

@@ -1,0 +1,161 @@
+//! The language of pipelines through the program: files that extend files, phases made by `matrix`, mistakes of every
+//! kind in one list.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::house::{House, Running};
+
+const BASE: &str = r#"
+version: 1
+name: base
+description: what both have
+vars: { word: base, other: kept }
+defaults: { timeout: 20s, retry: { attempts: 2, backoff: 1ms } }
+phases:
+  first:
+    uses: command
+    timeout: 5s
+    with: { argv: [/bin/echo, "{{ vars.word }} {{ vars.other }}"], env: { A: a, B: b } }
+  gone: { uses: command, with: { argv: [/bin/false] } }
+  last: { uses: command, needs: [first], with: { argv: [/bin/sh, -c, "echo $A$B$C"], env: { A: a, B: b } } }
+"#;
+
+#[test]
+fn a_file_that_extends_another_is_laid_over_it_by_name_and_key() {
+    let house = House::new();
+    house.put("bases/base.yaml", BASE);
+    house.put(
+        "p.yaml",
+        r#"
+version: 1
+extends: bases/base.yaml
+name: child
+vars: { word: child }
+phases:
+  gone: null
+  last: { with: { env: { B: null, C: "{{ phases.first.code }}." } } }
+  added: { uses: command, needs: [last], with: { argv: [/bin/true] } }
+"#,
+    );
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    let report = house.report();
+    assert_eq!(report["pipeline"]["name"], "child");
+    let names: Vec<&String> = report["phases"].as_object().unwrap().keys().collect();
+    assert_eq!(names, ["first", "last", "added"]);
+    assert_eq!(report["phases"]["first"]["outputs"]["stdout"], "child kept\n");
+    assert_eq!(report["phases"]["last"]["outputs"]["stdout"], "a0.\n");
+}
+
+#[test]
+fn seventeen_files_that_extend_each_other_are_one_too_many() {
+    let house = House::new();
+    for file in 0..17 {
+        house.put(
+            &format!("p{file}.yaml"),
+            &format!("version: 1\nextends: p{}.yaml\nphases: {{}}\n", file + 1),
+        );
+    }
+    house.put(
+        "p17.yaml",
+        "version: 1\nphases:\n  a: { uses: command, with: { argv: [/bin/true] } }\n",
+    );
+    let ended = house.trueup(&["check", "p0.yaml"]).wanted(2);
+    assert!(ended.stderr.contains("more than 16 files"), "{}", ended.stderr);
+    house.trueup(&["check", "p2.yaml"]).wanted(0);
+}
+
+#[test]
+fn matrix_makes_a_phase_of_each_combination_and_their_outputs_a_map() {
+    let house = House::with_phases(
+        r#"
+  build:
+    uses: command
+    matrix: { size: [5, 10], mode: [fast, safe] }
+    when: matrix.size == 5 or matrix.mode == 'fast'
+    with: { argv: [/bin/echo, '{"twice": {{ matrix.size * 2 }}, "mode": "{{ matrix.mode }}"}'] }
+  all:
+    uses: command
+    with: { argv: [/bin/echo, "{{ phases.build['10,fast'].twice }} {{ phases.build | length }}"] }
+  one:
+    uses: command
+    needs: ["build[5,safe]"]
+    with: { argv: [/bin/true] }
+"#,
+    );
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    let report = house.report();
+    let names: Vec<&String> = report["phases"].as_object().unwrap().keys().collect();
+    assert_eq!(
+        names,
+        ["build[5,fast]", "build[5,safe]", "build[10,fast]", "build[10,safe]", "all", "one"]
+    );
+    assert_eq!(report["phases"]["build[10,safe]"]["status"], "SKIPPED");
+    assert_eq!(report["phases"]["build[5,safe]"]["outputs"]["mode"], "safe");
+    assert_eq!(report["phases"]["one"]["needs"], json!(["build[5,safe]"]));
+    assert_eq!(report["phases"]["all"]["needs"].as_array().unwrap().len(), 4);
+    assert_eq!(report["phases"]["all"]["outputs"]["stdout"], "20 3\n");
+
+    house.trueup(&["run", "p.yaml", "--only", "build[5,fast]"]).wanted(0);
+    let ran = house.outcomes().into_values().filter(|outcome| outcome == "SUCCESS").count();
+    assert_eq!(ran, 1);
+    house.trueup(&["run", "p.yaml", "--skip", "build", "--skip", "all"]).wanted(0);
+    assert_eq!(house.outcomes()["build[5,fast]"], "SKIPPED");
+    let ended = house.trueup(&["run", "p.yaml", "--only", "build[5,fats]"]).wanted(2);
+    assert!(ended.stderr.contains("did you mean `build[5,fast]`?"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_is_wrong_with_the_file_and_with_the_options_is_told_in_one_go() {
+    let house = House::new();
+    house.put(
+        "p.yaml",
+        "version: 1\nvars: { number: 1 }\nphases:\n  alpha: { uses: comand, needs: [beta], with: { argv: [1] } }\n",
+    );
+    let options = ["check", "p.yaml", "--set", "nubmer=2", "--only", "alhpa", "--skip", "alpa"];
+    let told = house.trueup(&options).wanted(2).stderr;
+    let places = [
+        "unknown kind `comand`",
+        "unknown phase `beta`",
+        "did you mean `number`?",
+        "--only names the unknown phase `alhpa`",
+        "--skip names the unknown phase `alpa`",
+    ]
+    .map(|part| told.find(part).unwrap_or_else(|| panic!("{part}\n{told}")));
+    assert!(places.is_sorted(), "{told}");
+}
+
+#[test]
+fn a_file_that_multiplies_itself_ends_in_an_error_at_once() {
+    let started = Instant::now();
+    let mut command = House::new().command(&["check", "tests/pipelines/bad/billion-laughs.yaml"]);
+    command.current_dir(crate::house::checkout());
+    let ended = Running::start(command).end().wanted(2);
+    assert!(ended.stderr.contains("limit"), "{}", ended.stderr);
+    // Optimized it takes a hundredth of that.
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_chain_of_many_phases_is_checked_without_running_out_of_stack() {
+    let house = House::new();
+    let mut text =
+        String::from("version: 1\nphases:\n  p0: { uses: command, with: { argv: [/bin/true] } }\n");
+    for phase in 1..3000 {
+        let _ = writeln!(
+            text,
+            "  p{phase}: {{ uses: command, needs: [p{}], with: {{ argv: [/bin/true] }} }}",
+            phase - 1
+        );
+    }
+    house.put("p.yaml", &text);
+    house.trueup(&["check", "p.yaml"]).wanted(0);
+    house.put(
+        "p.yaml",
+        &text.replacen("p0: { uses: command,", "p0: { uses: command, needs: [p2999],", 1),
+    );
+    let told = house.trueup(&["check", "p.yaml"]).wanted(2).stderr;
+    assert!(told.contains("p0 -> p2999 -> p2998"), "{told}");
+}
