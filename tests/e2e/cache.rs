@@ -9,7 +9,7 @@ use trueup::engine::{Memory, preview};
 use trueup::event::{ProgressBoard, RunId};
 use trueup::host::{Facts, Sysroot};
 use trueup::phase::{RunContext, Services, standard};
-use trueup::pipeline::{CachePolicy, CacheScope, Spot, read};
+use trueup::pipeline::{CachePolicy, CacheScope, Extent, Spot, read};
 use trueup::plan::{Binding, Selection, bind};
 use trueup::store::TrialStore;
 
@@ -242,7 +242,7 @@ fn a_cache_that_cannot_be_written_fails_no_phase() {
 fn asked(house: &House, change: impl FnOnce(&mut CachePolicy)) -> Vec<Asked> {
     let path = house.path("p.yaml");
     let mut pipeline = read(&path).unwrap();
-    change(&mut pipeline.phases[0].cache);
+    change(Arc::make_mut(&mut pipeline.phases[0].cache));
     let registry = standard();
     let plan = bind(
         pipeline,
@@ -284,7 +284,7 @@ fn the_policy_of_a_phase_says_on_what_its_decision_depends_and_for_whom_it_holds
     let house = House::with_phases(POOL);
     house.put("host/etc/machine-id", "0123456789abcdef0123456789abcdef\n");
     house.put("conf/a.yaml", "one");
-    let glob = |glob: &str| Spot { value: glob.to_owned(), span: 0..0 };
+    let glob = |glob: &str| Spot { value: glob.to_owned(), span: Extent::default() };
     let with_input = || asked(&house, |policy| policy.inputs = vec![glob("conf/*.yaml")]).remove(0);
     let plain = asked(&house, |_| ()).remove(0);
     let one = with_input();
