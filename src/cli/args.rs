@@ -184,7 +184,7 @@ pub(super) enum ReportFormat {
     Junit,
     /// Markdown, for the summary of a CI job.
     Markdown,
-    /// Metrics for the textfile collector of Prometheus' node_exporter.
+    /// Metrics for the textfile collector of Prometheus.
     Prometheus,
 }
 
@@ -199,7 +199,7 @@ pub(super) enum ProgressMode {
     Plain,
     /// Every event as a JSON object on standard output.
     Json,
-    /// Nothing but the status of the unit that it runs in (sd_notify); in a unit with Type=notify it is told always.
+    /// Nothing but the status of the unit that it runs in (`sd_notify`); in a unit with Type=notify it is told always.
     Systemd,
     /// Nothing; the exit code and the report tell.
     None,
