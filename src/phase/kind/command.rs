@@ -114,8 +114,8 @@ impl Kind for Command {
         if !ended.status.code().is_some_and(|code| with.exit.contains(&code)) {
             return Err(PhaseError::new(bad_end(with, &ended)));
         }
-        if ended.truncated {
-            cx.note(format!("it printed more than {OUTPUT_LIMIT} bytes; the rest was not kept"));
+        if ended.stdout_gap.is_some() || ended.stderr_gap.is_some() {
+            cx.note(format!("it printed more than {OUTPUT_LIMIT} bytes; the beginning and the end were kept"));
         }
         let stdout = String::from_utf8_lossy(&ended.stdout).into_owned();
         let mut outputs = match serde_json::from_str(&stdout) {
