@@ -199,7 +199,7 @@ async fn decide(
     cx: &Context,
 ) -> Result<Value, PhaseError> {
     let kind = &at.plan.phases[at.position].kind;
-    if !kind.cached() {
+    if !at.plan.remembers(at.position) {
         let decision = phase.decide(cx).await?;
         return tell_decision(cx, phase, DecisionSource::Run { key: None, miss: None }, decision);
     }
@@ -261,6 +261,8 @@ async fn remember(
     let (Memory::Use(cache) | Memory::Refresh(cache)) = &shared.memory else { return };
     let (cache, decision) = (cache.clone(), decision.clone());
     let (phase, run) = (cx.phase.clone(), cx.run.run.clone());
+    let mut decision = decision;
+    cx.run.secrets.hide_in(&mut decision);
     let written = tokio::task::spawn_blocking(move || {
         let origin = Origin { kind, phase: phase.as_str(), run: run.as_str() };
         cache.remember(manifest, origin, decision, TTL)

@@ -8,10 +8,21 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::expression::{self, Reference};
 use super::model::{Condition, PhaseSpec, Pipeline};
+use super::secret;
 use crate::diagnostic::{Diagnostic, did_you_mean};
 
 /// Appends what is wrong to `found`.
 pub(super) fn check(pipeline: &Pipeline, found: &mut Vec<Diagnostic>) {
+    let trees = pipeline.vars.iter().map(|(_, node)| node);
+    for node in trees.chain(pipeline.phases.iter().map(|phase| &phase.with)) {
+        secret::each(node, &mut |_, form| {
+            found.extend(form.err().map(|flaw| {
+                Diagnostic::error("pipeline::secret", flaw.message)
+                    .at(pipeline.place(&flaw.span), "")
+                    .help(flaw.help)
+            }));
+        });
+    }
     for (_, node) in &pipeline.vars {
         node.each_text(&mut |text, span| {
             for reference in expressions(pipeline, text, span, found) {

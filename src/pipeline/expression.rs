@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
 use serde_json::{Map, Value};
 
+use super::secret;
 use super::tree::{Node, Tree};
 use crate::diagnostic::{Diagnostic, Place, Source};
 
@@ -18,6 +20,10 @@ use crate::diagnostic::{Diagnostic, Place, Source};
 static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut engine = Environment::new();
     engine.set_undefined_behavior(UndefinedBehavior::Strict);
+    // A text keeps the end of its last line. The delimiters are the engine's own, so there is no error.
+    if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
+        engine.set_syntax(syntax);
+    }
     engine.set_recursion_limit(50);
     engine.set_fuel(Some(FUEL));
     // Each can be told to make a text of any length at once.
@@ -121,7 +127,7 @@ pub fn references(text: &str) -> Result<Vec<Reference>, Box<minijinja::Error>> {
     Ok(found.into_iter().collect())
 }
 
-/// The value of a tree with every expression in it evaluated.
+/// The value of a tree with every expression in it evaluated, and its marker in place of every secret.
 ///
 /// # Errors
 /// Every expression that can't be, with its place.
@@ -146,12 +152,17 @@ fn render_in(
         Tree::List(items) => {
             Value::Array(items.iter().map(|item| render_in(item, context, source, wrong)).collect())
         }
-        Tree::Map(entries) => Value::Object(
-            entries
-                .iter()
-                .map(|(key, _, node)| (key.clone(), render_in(node, context, source, wrong)))
-                .collect(),
-        ),
+        Tree::Map(entries) => match secret::form(node) {
+            Some(Ok(secret)) => Value::String(secret.marker()),
+            // Told when the pipeline was checked.
+            Some(Err(_)) => Value::Null,
+            None => Value::Object(
+                entries
+                    .iter()
+                    .map(|(key, _, node)| (key.clone(), render_in(node, context, source, wrong)))
+                    .collect(),
+            ),
+        },
         Tree::Null | Tree::Bool(_) | Tree::Number(_) => node.to_value(),
     }
 }

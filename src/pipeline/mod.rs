@@ -9,6 +9,7 @@ mod expression;
 mod model;
 mod parse;
 pub mod schema;
+mod secret;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -20,4 +21,5 @@ pub use model::{
     Spot,
 };
 pub use parse::{read, read_text};
+pub use secret::secrets;
 pub use tree::{Node, Tree, parse_scalar, parse_yaml};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::{Plan, PlannedPhase, Selection};
+use super::{Plan, PlannedPhase, Selection, secret};
 use crate::diagnostic::{Diagnostic, Diagnostics, did_you_mean, one_of};
 use crate::phase::{AnyKind, Claim, Registry, WithError};
 use crate::pipeline::{Node, Pipeline, Reference, Scope, Tree, needs, references, render};
@@ -33,6 +33,7 @@ pub fn bind(pipeline: Pipeline, binding: Binding<'_>) -> Result<Plan, Diagnostic
     let mut found = Vec::new();
     let mut scope =
         Scope { env: Arc::new(binding.env), host: Arc::new(binding.host), ..Scope::default() };
+    let set = binding.set.iter().map(|(name, _)| name.clone()).collect();
     set_variables(&pipeline, binding.set, &mut scope, &mut found);
     let needs: Vec<Vec<usize>> =
         needs(&pipeline).into_iter().map(|of| of.into_keys().collect()).collect();
@@ -50,6 +51,7 @@ pub fn bind(pipeline: Pipeline, binding: Binding<'_>) -> Result<Plan, Diagnostic
         return Err(Diagnostics(found));
     }
     let order = order(&needs);
+    let secrets = secret::used(&pipeline, &selected, &set);
     let mut dependents = vec![Vec::new(); needs.len()];
     for (position, of) in needs.iter().enumerate() {
         for need in of {
@@ -69,7 +71,7 @@ pub fn bind(pipeline: Pipeline, binding: Binding<'_>) -> Result<Plan, Diagnostic
             selected,
         })
         .collect();
-    Ok(Plan { pipeline, phases, scope, order, expected: Vec::new() })
+    Ok(Plan { pipeline, phases, scope, order, secrets, expected: Vec::new() })
 }
 
 /// Evaluates the variables, each after those it refers to.

@@ -19,7 +19,7 @@ impl fmt::Display for Violation {
     }
 }
 
-const GROUND: &[&str] = &["diagnostic", "unit", "disk", "clock", "shutdown", "database"];
+const GROUND: &[&str] = &["diagnostic", "unit", "disk", "clock", "secret", "shutdown", "database"];
 const ISLANDS: &[&str] = &["host", "change", "measure", "tuner", "monitor", "analytics", "powd"];
 const VOCABULARY: &[&str] = &["event", "pipeline"];
 const DATA: &[&str] = &["change::model", "measure::model", "tuner::trial"];
@@ -30,6 +30,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("unit", &[]),
     ("disk", &[]),
     ("clock", &[]),
+    ("secret", &[]),
     ("shutdown", &[]),
     ("database", &[]),
     ("host", &[]),
