@@ -89,6 +89,15 @@ pub(super) enum Subcommand {
     Completions(CompletionsArgs),
     /// Print the manual, or write its pages into a folder.
     Man(ManArgs),
+    /// End the processes of a run when it is gone; started by the run itself.
+    #[command(hide = true)]
+    Guard(GuardArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GuardArgs {
+    /// The mark of the run.
+    pub(super) mark: String,
 }
 
 /// A pipeline and what it is bound to.

@@ -13,17 +13,19 @@ use super::{terminal, wire};
 use crate::cache::CacheDirectory;
 use crate::clock::Clock;
 use crate::database::DatabaseUrl;
-use crate::diagnostic::{Diagnostic, Severity, render};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::{
     Earlier, Foreseen, Forethought, Memory, RunError, RunOptions, preview, run as run_plan,
 };
 use crate::event::{EventSink, ProgressBoard, RunId, SinkError, read_log};
 use crate::host::Facts;
+use crate::host::leash::Leash;
 use crate::phase::{RunContext, Services};
 use crate::plan::Plan;
 use crate::report::file::{RunFiles, Wanted, last_durations};
 use crate::report::live::{JsonLines, PlainLines, ProgressBars, Screen, ServiceStatus};
 use crate::report::{Report, fold, summary};
+use crate::secret::Secrets;
 use crate::shutdown::Shutdown;
 use crate::store::TrialStore;
 use crate::supervisor::Notifier;
@@ -40,6 +42,7 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
         return show_preview(&options.pipeline, &options.state, &looks, false);
     }
     let (mut plan, facts) = wire::plan(&options.pipeline)?;
+    let secrets = wire::secrets(&plan)?;
     plan.expect(&last_durations(&options.state.results, &plan.pipeline.name));
     let progress = ProgressBoard::default();
     let mode = shown_as(options.progress);
@@ -59,6 +62,7 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
             memory,
             sysroot,
             facts,
+            secrets,
             clock,
             program,
             jobs: usize::from(options.jobs),
@@ -115,7 +119,7 @@ fn warn_of_readers(problems: &[SinkError]) {
             ..Diagnostic::from_error("run::reader", problem)
         })
         .collect();
-    let _ = std::io::stderr().write_all(render(&warnings, terminal::error_style()).as_bytes());
+    terminal::warn(&warnings);
 }
 
 pub(super) fn plan(options: &PlanArgs) -> Result<ExitCode, Failure> {
@@ -238,15 +242,20 @@ pub(super) fn looking_context(
     pipeline: &PipelineArgs,
     state: &StateArgs,
     facts: Facts,
+    secrets: Secrets,
 ) -> Result<Arc<RunContext>, Failure> {
     let clock = Clock::system();
+    let program = program()?;
+    let run = RunId::new(clock.now(), std::process::id());
     Ok(Arc::new(RunContext {
-        run: RunId::new(clock.now(), std::process::id()),
+        leash: Leash::new(program.clone(), &state.results, run.as_str()),
+        run,
         sysroot: wire::sysroot(&pipeline.sysroot)?,
         trials: trial_store(state, &facts, &clock)?,
         clock,
         facts,
-        program: program()?,
+        secrets,
+        program,
         pipeline_dir: pipeline.pipeline.parent().map(PathBuf::from).unwrap_or_default(),
         results_dir: state.results.clone(),
         services: Services::default(),
@@ -264,7 +273,7 @@ fn show_preview(
     detailed: bool,
 ) -> Result<ExitCode, Failure> {
     let (plan, facts) = wire::plan(pipeline)?;
-    let context = looking_context(pipeline, state, facts)?;
+    let context = looking_context(pipeline, state, facts, wire::secrets(&plan)?)?;
     let previews = wire::runtime()?.block_on(preview(&plan, memory, &context));
     let mut out = std::io::stdout().lock();
     let width = previews.iter().map(|one| one.phase.as_str().len()).max().unwrap_or(0);

@@ -11,9 +11,10 @@ use super::stages::{Memory, key_manifest};
 use crate::cache::Lookup;
 use crate::change::Change;
 use crate::event::PhaseName;
-use crate::phase::{AnyKind, Applicability, Context, PhaseError, RunContext};
+use crate::phase::{Applicability, Context, PhaseError, RunContext};
 use crate::pipeline::{Condition, evaluate_condition};
 use crate::plan::Plan;
+use crate::secret::Secrets;
 
 /// What one phase would do.
 #[derive(Debug)]
@@ -46,6 +47,22 @@ pub enum Foreseen {
     },
 }
 
+impl Foreseen {
+    /// No value of a secret in what is told.
+    fn hide(&mut self, secrets: &Secrets) {
+        match self {
+            Self::Skipped(told) | Self::NotApplicable(told) | Self::Fails(told) => {
+                secrets.hide(told);
+            }
+            Self::Runs { decision, .. } => match decision {
+                Forethought::Known(told)
+                | Forethought::Cached { told, .. }
+                | Forethought::ToBeMeasured(told) => secrets.hide(told),
+            },
+        }
+    }
+}
+
 /// What is known of a decision beforehand.
 #[derive(Debug)]
 pub enum Forethought {
@@ -67,7 +84,8 @@ pub async fn preview(plan: &Plan, memory: &Memory, run: &Arc<RunContext>) -> Vec
     let mut outputs: BTreeMap<usize, Value> = BTreeMap::new();
     let mut previews = Vec::new();
     for position in &plan.order {
-        let (what, visible) = foresee(plan, *position, memory, run, &outputs).await;
+        let (mut what, visible) = foresee(plan, *position, memory, run, &outputs).await;
+        what.hide(&run.secrets);
         if let Some(visible) = visible {
             outputs.insert(*position, visible);
         }
@@ -96,14 +114,14 @@ async fn foresee(
         Some(Condition::Expression(text)) => match evaluate_condition(&text.value, &scope) {
             Ok(true) => {}
             Ok(false) => return (Foreseen::Skipped(format!("`{}` is false", text.value)), None),
-            Err(_) => return (later(plan.phases[position].kind.as_ref()), None),
+            Err(_) => return (later(plan.remembers(position)), None),
         },
         None | Some(Condition::Literal(true)) => {}
     }
     let kind = &plan.phases[position].kind;
     let undecided = plan.upstream(position).iter().any(|need| !outputs.contains_key(need));
     let Ok(with) = plan.render_with(position, &scope) else {
-        return (later(kind.as_ref()), None);
+        return (later(plan.remembers(position)), None);
     };
     let mut phase = match plan.phases[position].kind.bind(&with) {
         Ok(phase) => phase,
@@ -121,17 +139,18 @@ async fn foresee(
     let (events, _) = unbounded_channel();
     let name = plan.name(position).clone();
     let cx =
-        Context::new(name, Arc::clone(run), Arc::new(upstream), CancellationToken::new(), events);
+        Context::new(name, Arc::clone(run), Arc::new(upstream), CancellationToken::new(), events)
+            .remembering(plan.remembers(position));
     let foreseen = async {
         if let Applicability::No { reason, .. } = phase.observe(&cx).await? {
             return Ok((Foreseen::NotApplicable(reason), None));
         }
-        let (decision, visible) = if kind.cached() {
+        let (decision, visible) = if cx.remembered {
             let policy = &plan.spec(position).cache;
             let manifest = key_manifest(kind.as_ref(), phase.as_ref(), policy, &cx).await;
             let manifest = match manifest {
                 Ok(manifest) => manifest,
-                Err(_) if undecided => return Ok((later(kind.as_ref()), None)),
+                Err(_) if undecided => return Ok((later(plan.remembers(position)), None)),
                 Err(error) => return Ok((waits(&error.told()), None)),
             };
             let look_up = match memory {
@@ -163,10 +182,10 @@ async fn foresee(
 }
 
 /// A phase of which nothing is known before those above it have decided.
-fn later(kind: &dyn AnyKind) -> Foreseen {
+fn later(remembered: bool) -> Foreseen {
     let why = "it depends on what phases before it will decide".to_owned();
     let decision =
-        if kind.cached() { Forethought::ToBeMeasured(why) } else { Forethought::Known(why) };
+        if remembered { Forethought::ToBeMeasured(why) } else { Forethought::Known(why) };
     Foreseen::Runs { decision, changes: Vec::new() }
 }
 

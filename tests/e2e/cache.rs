@@ -7,10 +7,12 @@ use trueup::cache::{Asked, CacheDirectory};
 use trueup::clock::Clock;
 use trueup::engine::{Memory, preview};
 use trueup::event::{ProgressBoard, RunId};
+use trueup::host::leash::Leash;
 use trueup::host::{Facts, Sysroot};
 use trueup::phase::{RunContext, Services, standard};
 use trueup::pipeline::{CachePolicy, CacheScope, Extent, Spot, read};
 use trueup::plan::{Binding, Selection, bind};
+use trueup::secret::Secrets;
 use trueup::store::TrialStore;
 
 use crate::house::{House, TRUEUP, list};
@@ -270,6 +272,8 @@ fn asked(house: &House, change: impl FnOnce(&mut CachePolicy)) -> Vec<Asked> {
         progress: ProgressBoard::default(),
         cancel: CancellationToken::new(),
         abandon: CancellationToken::new(),
+        secrets: Secrets::default(),
+        leash: Leash::new("/bin/true".into(), &house.path("results"), "test"),
         program_digest: OnceLock::new(),
         clock: clock.clone(),
     };

@@ -24,8 +24,6 @@ fn killed() -> (House, BTreeMap<PathBuf, String>) {
     assert_eq!(house.get(SWAPPINESS).trim(), "10");
     run.signal(Signal::SIGKILL);
     assert_eq!(run.end().code, -9);
-    // What the killed run had started is not the program's to end any more.
-    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(shell), Signal::SIGKILL);
     wait_until("the end of what the run had started", || !is_alive(shell));
     house.put("quick", "");
     (house, before)
