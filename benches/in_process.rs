@@ -101,6 +101,7 @@ fn once(phases: usize, place: &Path) -> (f64, f64) {
     let results_dir = place.join("results");
     let url = "sqlite://none.db".parse().expect("a database that nobody opens");
     let options = RunOptions {
+        secrets: trueup::secret::Secrets::default(),
         plan: Arc::new(plan),
         results_dir: results_dir.clone(),
         memory: Memory::Off,

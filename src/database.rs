@@ -18,11 +18,13 @@ use sqlx::sqlite::{
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::disk;
+use crate::secret::{self, Secrets};
 
 /// Where a database is. Printing it hides the password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl {
     text: String,
+    shown: String,
     engine: Engine,
 }
 
@@ -78,7 +80,7 @@ impl FromStr for DatabaseUrl {
             Some("postgres" | "postgresql") => Engine::Postgres,
             _ => return Err(DatabaseError::Url(redact(text))),
         };
-        let url = Self { text: text.to_owned(), engine };
+        let url = Self { text: text.to_owned(), shown: redact(text), engine };
         match engine {
             Engine::Sqlite => url.sqlite().map(drop),
             Engine::Postgres => PgConnectOptions::from_str(text).map(drop),
@@ -123,7 +125,7 @@ impl DatabaseUrl {
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&redact(&self.text))
+        f.write_str(&self.shown)
     }
 }
 
@@ -133,20 +135,63 @@ impl fmt::Debug for DatabaseUrl {
     }
 }
 
-/// Written without its password, so that no report or cache key ever holds one.
-impl Serialize for DatabaseUrl {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+/// Where a database is, as a pipeline tells it: the markers of secrets stand in place of their values.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedUrl(String);
+
+impl SealedUrl {
+    /// The URL with the values of its secrets. It shows itself as it was told.
+    ///
+    /// # Errors
+    /// When that is no database URL; the values are not told.
+    pub fn reveal(&self, secrets: &Secrets) -> Result<DatabaseUrl, DatabaseError> {
+        let shown = redact(&self.0);
+        match secrets.reveal_in_url(&self.0).parse::<DatabaseUrl>() {
+            Ok(url) => Ok(DatabaseUrl { shown, ..url }),
+            Err(_) => Err(DatabaseError::Url(shown)),
+        }
     }
 }
 
-impl<'de> Deserialize<'de> for DatabaseUrl {
+impl FromStr for SealedUrl {
+    type Err = DatabaseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // Of a URL that is all secret, nothing can be told before it is read.
+        if !secret::is_marker(text) {
+            let filled = secret::replace_markers(text, |_| "x".to_owned());
+            if let Err(error) = filled.parse::<DatabaseUrl>() {
+                return Err(if secret::stands_in(text) {
+                    DatabaseError::Url(redact(text))
+                } else {
+                    error
+                });
+            }
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for SealedUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&redact(&self.0))
+    }
+}
+
+/// Written without its password, so that no report or cache key ever holds one.
+impl Serialize for SealedUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&redact(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for SealedUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
-impl JsonSchema for DatabaseUrl {
+impl JsonSchema for SealedUrl {
     fn schema_name() -> Cow<'static, str> {
         "DatabaseUrl".into()
     }
@@ -161,21 +206,55 @@ impl JsonSchema for DatabaseUrl {
     }
 }
 
-/// The URL without its password, in the authority or as a parameter.
+/// The URL without its password, in the authority or as a parameter. Markers of secrets stay.
 #[must_use]
 pub fn redact(text: &str) -> String {
+    // Markers have slashes and spaces in them: a letter that nobody uses stands for each meanwhile.
+    let mut markers: Vec<String> = Vec::new();
+    let plain = secret::replace_markers(text, |marker| {
+        markers.push(marker.to_owned());
+        letter(markers.len()).to_string()
+    });
+    let mut shown = without_password(&plain);
+    for (index, marker) in markers.iter().enumerate() {
+        shown = shown.replace(letter(index + 1), marker);
+    }
+    shown
+}
+
+/// A letter of the private use area of Unicode.
+fn letter(number: usize) -> char {
+    u32::try_from(number)
+        .ok()
+        .and_then(|number| char::from_u32(0xE000 + number))
+        .unwrap_or('\u{E000}')
+}
+
+fn is_letter(text: &str) -> bool {
+    let mut all = text.chars();
+    all.next().is_some_and(|one| ('\u{E000}'..'\u{F8FF}').contains(&one)) && all.next().is_none()
+}
+
+fn without_password(text: &str) -> String {
     let mut shown = text.to_owned();
     if let Some((scheme, rest)) = text.split_once("://") {
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         if let Some(at) = rest[..end].rfind('@') {
-            let user = rest[..at].split(':').next().unwrap_or_default();
-            let secret = if rest[..at].contains(':') { ":***" } else { "" };
-            shown = format!("{scheme}://{user}{secret}{}", &rest[at..]);
+            let (user, password) = rest[..at].split_once(':').unzip();
+            let user = user.unwrap_or(&rest[..at]);
+            let password = match password {
+                None => String::new(),
+                Some(password) if is_letter(password) => format!(":{password}"),
+                Some(_) => ":***".to_owned(),
+            };
+            shown = format!("{scheme}://{user}{password}{}", &rest[at..]);
         }
     }
     if let Some(start) = shown.find("password=").map(|found| found + "password=".len()) {
         let end = shown[start..].find('&').map_or(shown.len(), |length| start + length);
-        shown.replace_range(start..end, "***");
+        if !is_letter(&shown[start..end]) {
+            shown.replace_range(start..end, "***");
+        }
     }
     shown
 }
@@ -307,6 +386,7 @@ impl Database {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::Source;
 
     #[test]
     fn a_printed_url_never_shows_its_password() {
@@ -324,6 +404,36 @@ mod tests {
         }
         let refused = "mysql://me:secret@db/app".parse::<DatabaseUrl>().unwrap_err();
         assert!(!refused.to_string().contains("secret"), "{refused}");
+    }
+
+    #[test]
+    fn a_sealed_url_shows_its_markers_and_reveals_itself_only_to_who_knows_the_values() {
+        let file = Source::File("/run/secrets/pw".into());
+        let dir = tempfile::tempdir().unwrap();
+        let env = |name: &str| (name == "URL").then(|| "postgres://me:hunter2@db/app".to_owned());
+        let whole = Source::Env("URL".to_owned());
+        let known = Secrets::read([whole.clone()], dir.path(), &env).secrets;
+        for (given, shown) in [
+            (whole.marker(), whole.marker()),
+            (
+                format!("postgres://me:{}@db/app", file.marker()),
+                format!("postgres://me:{}@db/app", file.marker()),
+            ),
+            (
+                format!("postgres://me:x{}@db/app", file.marker()),
+                "postgres://me:***@db/app".to_owned(),
+            ),
+            ("postgres://me:pw@db/app".to_owned(), "postgres://me:***@db/app".to_owned()),
+        ] {
+            let url: SealedUrl = given.parse().unwrap();
+            assert_eq!(serde_json::to_value(&url).unwrap(), shown);
+        }
+        let revealed = whole.marker().parse::<SealedUrl>().unwrap().reveal(&known).unwrap();
+        assert_eq!(revealed.expose(), "postgres://me:hunter2@db/app");
+        assert_eq!(format!("{revealed} {revealed:?}"), format!("{0} {0}", whole.marker()));
+        assert!(format!("mysql://{}", file.marker()).parse::<SealedUrl>().is_err());
+        let unknown = whole.marker().parse::<SealedUrl>().unwrap().reveal(&Secrets::default());
+        assert!(matches!(unknown, Err(DatabaseError::Url(told)) if told == whole.marker()));
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod clock;
 pub mod database;
 pub mod diagnostic;
 pub mod disk;
+pub mod secret;
 pub mod shutdown;
 pub mod supervisor;
 pub mod unit;

@@ -90,6 +90,15 @@ pub(super) enum Subcommand {
     Completions(CompletionsArgs),
     /// Print the manual, or write its pages into a folder.
     Man(ManArgs),
+    /// End the processes of a run when it is gone; started by the run itself.
+    #[command(hide = true)]
+    Guard(GuardArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct GuardArgs {
+    /// The mark of the run.
+    pub(super) mark: String,
 }
 
 /// A pipeline and what it is bound to.
@@ -197,7 +206,7 @@ pub(super) enum ReportFormat {
     Junit,
     /// Markdown, for the summary of a CI job.
     Markdown,
-    /// Metrics for the textfile collector of Prometheus' node_exporter.
+    /// Metrics for the textfile collector of Prometheus.
     Prometheus,
 }
 
@@ -212,7 +221,7 @@ pub(super) enum ProgressMode {
     Plain,
     /// Every event as a JSON object on standard output.
     Json,
-    /// Nothing but the status of the unit that it runs in (sd_notify); in a unit with Type=notify it is told always.
+    /// Nothing but the status of the unit that it runs in (`sd_notify`); in a unit with Type=notify it is told always.
     Systemd,
     /// Nothing; the exit code and the report tell.
     None,

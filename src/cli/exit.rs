@@ -1,11 +1,11 @@
 //! Where errors become text, and outcomes exit codes.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use nix::sys::signal::Signal;
 
 use super::terminal;
-use crate::diagnostic::{Diagnostic, Diagnostics, render};
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::event::OverallStatus;
 
 /// The exit codes of `trueup`.
@@ -115,8 +115,7 @@ impl From<serde_json::Error> for Failure {
 /// Tells what went wrong and answers the code.
 pub(super) fn finish(result: Result<ExitCode, Failure>) -> std::process::ExitCode {
     let code = result.unwrap_or_else(|failure| {
-        let text = render(&failure.diagnostics, terminal::error_style());
-        let _ = io::stderr().write_all(text.as_bytes());
+        terminal::warn(&failure.diagnostics);
         failure.code
     });
     std::process::ExitCode::from(code.number())

@@ -74,7 +74,7 @@ pub(super) fn explain(options: &ExplainArgs, state: &StateArgs) -> Result<ExitCo
     let plan = Arc::new(plan);
     let clock = Clock::system();
     let cache = CacheDirectory::new(state.cache_dir.clone(), clock.clone()).read_only().listening();
-    let context = looking_context(&pipeline, state, facts)?;
+    let context = looking_context(&pipeline, state, facts, wire::secrets(&plan)?)?;
     let memory = Memory::Use(cache.clone());
     let previews = wire::runtime()?.block_on(preview(&plan, &memory, &context));
     let asked = cache.asked().into_iter().find(|asked| asked.phase == options.phase);

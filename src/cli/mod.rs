@@ -8,6 +8,7 @@ mod cache;
 mod completions;
 mod exit;
 mod explain;
+mod guard;
 mod host;
 mod load;
 mod man;
@@ -37,8 +38,8 @@ pub fn main() -> std::process::ExitCode {
 
 fn dispatch(arguments: args::Arguments) -> Result<ExitCode, exit::Failure> {
     use args::Subcommand::{
-        Cache, Check, Completions, Graph, Host, Load, Man, Plan, Powd, Report, Rollback, Run,
-        Schema,
+        Cache, Check, Completions, Graph, Guard, Host, Load, Man, Plan, Powd, Report, Rollback,
+        Run, Schema,
     };
     terminal::start_log(arguments.verbose)?;
     match arguments.command {
@@ -46,6 +47,7 @@ fn dispatch(arguments: args::Arguments) -> Result<ExitCode, exit::Failure> {
         Plan(options) => plan::plan(&options),
         Check(options) => pipelines::check(&options),
         Graph(options) => pipelines::graph(&options),
+        Guard(options) => guard::guard(&options),
         Host(options) => host::host(&options),
         Cache(options) => cache::cache(&options),
         Report(options) => report::report(&options),

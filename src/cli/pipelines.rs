@@ -22,6 +22,7 @@ pub(super) fn check(options: &CheckArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::Success);
     }
     let (plan, _) = wire::plan(&options.pipeline)?;
+    terminal::warn(&wire::doubted_secrets(&plan));
     let file = plan.pipeline.path.display();
     let noun = if plan.phases.len() == 1 { "phase" } else { "phases" };
     writeln!(out, "{file}: {} {noun}, nothing wrong", plan.phases.len())?;

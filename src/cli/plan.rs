@@ -22,6 +22,7 @@ use crate::engine::{
 use crate::host::Facts;
 use crate::plan::Plan;
 use crate::report::wrap;
+use crate::secret::Secrets;
 
 /// Most differences of a stale plan that are told one by one.
 const MOST_TOLD: usize = 20;
@@ -63,7 +64,7 @@ pub(super) fn held(
     path: &Path,
     state: &StateArgs,
     sysroot: &Path,
-) -> Result<(Arc<Plan>, Facts), Failure> {
+) -> Result<(Arc<Plan>, Facts, Secrets), Failure> {
     let planned = PlanFile::read(path)
         .map_err(|error| Failure::because("plan::file", &error).exit(ExitCode::Invalid))?;
     let PlanOptions { set, only, from, skip, .. } = planned.options.clone();
@@ -72,7 +73,11 @@ pub(super) fn held(
     let cache = CacheDirectory::new(state.cache_dir.clone(), Clock::system());
     let made = make(&asked, state, &Memory::Use(cache.read_only()))?;
     let found = planned.differences(&made.file);
-    if found.is_empty() { Ok((made.plan, made.facts)) } else { Err(stale(path, &found)) }
+    if found.is_empty() {
+        Ok((made.plan, made.facts, made.secrets))
+    } else {
+        Err(stale(path, &found))
+    }
 }
 
 fn stale(path: &Path, found: &[Difference]) -> Failure {
@@ -103,6 +108,7 @@ fn refuse_passwords(set: &[(String, String)]) -> Result<(), Failure> {
 struct Made {
     plan: Arc<Plan>,
     facts: Facts,
+    secrets: Secrets,
     file: PlanFile,
 }
 
@@ -110,7 +116,8 @@ fn make(pipeline: &PipelineArgs, state: &StateArgs, memory: &Memory) -> Result<M
     let (plan, facts) = wire::plan(pipeline)?;
     let (plan, clock) = (wire::expecting(plan, &state.results), Clock::system());
     let now = clock.now();
-    let context = looking_context(pipeline, state, facts.clone())?;
+    let secrets = wire::secrets(&plan)?;
+    let context = looking_context(pipeline, state, facts.clone(), secrets.clone())?;
     let previews = wire::runtime()?.block_on(preview(&plan, memory, &context));
     let set = pipeline.set.iter().map(|(name, value)| (name.clone(), redact(value)));
     let options = PlanOptions {
@@ -120,8 +127,11 @@ fn make(pipeline: &PipelineArgs, state: &StateArgs, memory: &Memory) -> Result<M
         skip: pipeline.skip.clone(),
         sysroot: pipeline.sysroot.clone(),
     };
-    let file = PlanFile::new(&plan, options, &facts, previews, now);
-    Ok(Made { plan, facts, file })
+    let mut file = PlanFile::new(&plan, options, &facts, previews, now);
+    for value in file.variables.values_mut() {
+        secrets.hide_in(value);
+    }
+    Ok(Made { plan, facts, secrets, file })
 }
 
 /// A plan as text of at most `width` columns where words allow it.

@@ -13,15 +13,17 @@ use super::{plan, terminal, wire};
 use crate::cache::CacheDirectory;
 use crate::clock::Clock;
 use crate::database::DatabaseUrl;
-use crate::diagnostic::{Diagnostic, Severity, render};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::{Earlier, Memory, RunError, RunOptions, run as run_plan};
 use crate::event::{EventSink, ProgressBoard, RunId, SinkError, read_log};
 use crate::host::Facts;
+use crate::host::leash::Leash;
 use crate::phase::{RunContext, Services};
 use crate::plan::Plan;
 use crate::report::file::{RunFiles, Wanted};
 use crate::report::live::{JsonLines, PlainLines, ProgressBars, Screen, ServiceStatus};
 use crate::report::{Report, fold, summary};
+use crate::secret::Secrets;
 use crate::shutdown::Shutdown;
 use crate::store::TrialStore;
 use crate::supervisor::Notifier;
@@ -37,11 +39,12 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
         };
         return plan::dry_run(options, &looks);
     }
-    let (plan, facts) = if let Some(path) = &options.plan {
+    let (plan, facts, secrets) = if let Some(path) = &options.plan {
         plan::held(path, &options.state, &options.pipeline.sysroot)?
     } else {
         let (plan, facts) = wire::plan(&options.pipeline)?;
-        (wire::expecting(plan, &options.state.results), facts)
+        let secrets = wire::secrets(&plan)?;
+        (wire::expecting(plan, &options.state.results), facts, secrets)
     };
     let progress = ProgressBoard::default();
     let mode = shown_as(options.progress);
@@ -61,6 +64,7 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
             memory,
             sysroot,
             facts,
+            secrets,
             clock,
             program,
             jobs: usize::from(options.jobs),
@@ -117,7 +121,7 @@ fn warn_of_readers(problems: &[SinkError]) {
             ..Diagnostic::from_error("run::reader", problem)
         })
         .collect();
-    let _ = std::io::stderr().write_all(render(&warnings, terminal::error_style()).as_bytes());
+    terminal::warn(&warnings);
 }
 
 fn memory(options: &RunArgs, clock: &Clock) -> Memory {
@@ -234,15 +238,20 @@ pub(super) fn looking_context(
     pipeline: &PipelineArgs,
     state: &StateArgs,
     facts: Facts,
+    secrets: Secrets,
 ) -> Result<Arc<RunContext>, Failure> {
     let clock = Clock::system();
+    let program = program()?;
+    let run = RunId::new(clock.now(), std::process::id());
     Ok(Arc::new(RunContext {
-        run: RunId::new(clock.now(), std::process::id()),
+        leash: Leash::new(program.clone(), &state.results, run.as_str()),
+        run,
         sysroot: wire::sysroot(&pipeline.sysroot)?,
         trials: trial_store(state, &facts, &clock)?,
         clock,
         facts,
-        program: program()?,
+        secrets,
+        program,
         pipeline_dir: pipeline.pipeline.parent().map(PathBuf::from).unwrap_or_default(),
         results_dir: state.results.clone(),
         services: Services::default(),

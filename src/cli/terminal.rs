@@ -1,13 +1,15 @@
 //! What the terminal can show, and the diagnostic log.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write as _};
+use std::sync::OnceLock;
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::exit::Failure;
-use crate::diagnostic::Style;
+use crate::diagnostic::{Diagnostic, Style, render};
+use crate::secret::Secrets;
 
 /// How errors are drawn on standard error.
 pub(super) fn error_style() -> Style {
@@ -31,6 +33,50 @@ pub(super) fn width() -> usize {
     }
 }
 
+/// The secrets that nothing printed may tell.
+static SECRETS: OnceLock<Secrets> = OnceLock::new();
+
+/// Sees to it that no error, warning or line of the diagnostic log tells a secret.
+pub(super) fn keep(secrets: Secrets) {
+    // A command reads the secrets of one plan, once.
+    let _ = SECRETS.set(secrets);
+}
+
+/// Draws errors and warnings on standard error.
+pub(super) fn warn(diagnostics: &[Diagnostic]) {
+    let mut told = diagnostics.to_vec();
+    if let Some(secrets) = SECRETS.get() {
+        // Before lines are broken.
+        for one in &mut told {
+            let texts = one.causes.iter_mut().chain([&mut one.message]).chain(&mut one.help);
+            texts.for_each(|text| secrets.hide(text));
+        }
+    }
+    let text = render(&told, error_style());
+    let _ = Log.write_all(text.as_bytes());
+}
+
+/// Standard error, on which no secret is told. What is written at once is looked at as a whole.
+struct Log;
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match SECRETS.get() {
+            Some(secrets) if !secrets.is_empty() => {
+                let mut text = String::from_utf8_lossy(bytes).into_owned();
+                secrets.hide(&mut text);
+                io::stderr().write_all(text.as_bytes())?;
+            }
+            _ => io::stderr().write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
 /// Starts the diagnostic log on standard error: warnings, and with each `-v` more.
 pub(super) fn start_log(verbose: u8) -> Result<(), Failure> {
     let level = match verbose {
@@ -46,7 +92,7 @@ pub(super) fn start_log(verbose: u8) -> Result<(), Failure> {
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_ansi(error_style().color)
-        .with_writer(io::stderr)
+        .with_writer(|| Log)
         .finish()
         .with(targets)
         .try_init()

@@ -7,12 +7,14 @@ use serde_json::{Map, Value};
 
 use super::args::PipelineArgs;
 use super::exit::{ExitCode, Failure};
-use crate::diagnostic::Diagnostic;
+use super::terminal;
+use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::host::{Facts, Sysroot};
 use crate::phase::standard;
 use crate::pipeline::{draft, parse_scalar};
 use crate::plan::{Binding, Plan, Selection, bind_draft};
 use crate::report::file::last_durations;
+use crate::secret::{Secrets, Source};
 
 /// The host below a prefix.
 pub(super) fn sysroot(prefix: &Path) -> Result<Sysroot, Failure> {
@@ -58,6 +60,61 @@ pub(super) fn plan(options: &PipelineArgs) -> Result<(Plan, Facts), Failure> {
 pub(super) fn expecting(mut plan: Plan, results: &Path) -> Arc<Plan> {
     plan.expect(&last_durations(results, &plan.pipeline.name));
     Arc::new(plan)
+}
+
+/// Reads the secrets that a plan uses, and sees to it that nothing printed from now on tells one.
+pub(super) fn secrets(plan: &Plan) -> Result<Secrets, Failure> {
+    let Reading { secrets, missing, doubts } = read_secrets(plan);
+    if !missing.is_empty() {
+        return Err(Diagnostics(missing).into());
+    }
+    terminal::warn(&doubts);
+    terminal::keep(secrets.clone());
+    Ok(secrets)
+}
+
+/// What a run would find wrong with the secrets of a plan, as warnings: they need not be where a pipeline is checked.
+pub(super) fn doubted_secrets(plan: &Plan) -> Vec<Diagnostic> {
+    let Reading { missing, doubts, .. } = read_secrets(plan);
+    let missing = missing.into_iter();
+    let missing = missing.map(|found| Diagnostic { severity: Severity::Warning, ..found });
+    missing.chain(doubts).collect()
+}
+
+struct Reading {
+    secrets: Secrets,
+    missing: Vec<Diagnostic>,
+    doubts: Vec<Diagnostic>,
+}
+
+fn read_secrets(plan: &Plan) -> Reading {
+    let dir = plan.pipeline.path.parent().unwrap_or(Path::new(""));
+    let sources = plan.secrets.iter().map(|secret| secret.value.clone());
+    let read = Secrets::read(sources, dir, &|name| std::env::var(name).ok());
+    let at = |source: &Source, found: Diagnostic| {
+        let spot = plan.secrets.iter().find(|secret| secret.value == *source);
+        match spot {
+            Some(spot) => found.at(plan.pipeline.place(spot.span), "used here"),
+            None => found,
+        }
+    };
+    let missing = read.missing.iter().map(|(source, reason)| {
+        let told = format!("the secret `{source}` can't be read: {reason}");
+        let help = match source {
+            Source::Env(name) => format!("set the variable {name} for this program"),
+            Source::File(_) => "put the secret there, in a file that this user may read".to_owned(),
+            Source::SystemdCredential(name) => {
+                format!("write `LoadCredential={name}:PATH` in the unit that starts this program")
+            }
+        };
+        at(source, Diagnostic::error("plan::secret", told).help(help))
+    });
+    let doubts = read.doubts.iter().map(|(source, doubt)| {
+        let told = format!("the secret `{source}` is not well kept: {doubt}");
+        at(source, Diagnostic::warning("plan::secret_doubtful", told))
+            .help("take a longer one, and let only its owner read the file: `chmod 600 FILE`")
+    });
+    Reading { missing: missing.collect(), doubts: doubts.collect(), secrets: read.secrets }
 }
 
 /// The environment variables that are text.

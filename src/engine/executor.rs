@@ -182,5 +182,6 @@ impl Executor {
         let name = self.plan.name(position).clone();
         let run = Arc::clone(&self.run);
         Context::new(name, run, Arc::new(above), stop.clone(), live.sender.clone())
+            .remembering(self.plan.remembers(position))
     }
 }

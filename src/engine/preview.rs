@@ -20,6 +20,7 @@ use crate::event::{Event, PhaseName};
 use crate::phase::{AnyKind, AnyPhase, Applicability, Context, PhaseError, RunContext};
 use crate::pipeline::{CachePolicy, Condition, Reference, Scope, evaluate_condition};
 use crate::plan::Plan;
+use crate::secret::Secrets;
 
 /// What one phase would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -68,6 +69,27 @@ pub enum Foreseen {
         /// The changes of the host it would make, as far as the decision is known.
         changes: Vec<Change>,
     },
+}
+
+impl Foreseen {
+    /// No value of a secret in what is told.
+    fn hide(&mut self, secrets: &Secrets) {
+        match self {
+            Self::Skipped { why }
+            | Self::NotApplicable { why }
+            | Self::Blocked { why }
+            | Self::Fails { why } => secrets.hide(why),
+            Self::Runs { decision, .. } => match decision {
+                Forethought::Known { told, value } | Forethought::Cached { told, value, .. } => {
+                    secrets.hide(told);
+                    secrets.hide_in(value);
+                }
+                Forethought::ToBeMeasured { why, .. } | Forethought::Later { why } => {
+                    secrets.hide(why);
+                }
+            },
+        }
+    }
 }
 
 /// What is known of a decision beforehand.
@@ -124,7 +146,8 @@ pub async fn preview(plan: &Arc<Plan>, memory: &Memory, run: &Arc<RunContext>) -
     };
     let mut previews = Vec::with_capacity(count);
     for position in &plan.order {
-        let what = seer.foresee(*position).await;
+        let mut what = seer.foresee(*position).await;
+        what.hide(&run.secrets);
         let uses = plan.spec(*position).uses.value.clone();
         let gate = plan.spec(*position).gate.as_ref().map(|gate| gate.value.told());
         previews.push(Preview { phase: plan.name(*position).clone(), uses, what, gate });
@@ -205,8 +228,9 @@ impl Seer<'_> {
     async fn look(&self, position: usize, open: bool) -> Foreseen {
         let plan = self.plan;
         let (spec, kind) = (plan.spec(position), plan.phases[position].kind.as_ref());
+        let remembered = plan.remembers(position);
         if self.names_what_is_open(position) {
-            return later(kind);
+            return later(remembered);
         }
         // More may become visible of phases that run than is known of them now.
         let settled =
@@ -216,7 +240,7 @@ impl Seer<'_> {
             Ok(None) => {}
             Ok(Some(why)) => return Foreseen::Skipped { why },
             Err(why) if settled => return Foreseen::Fails { why },
-            Err(_) => return later(kind),
+            Err(_) => return later(remembered),
         }
         let with = match plan.render_with(position, &scope) {
             Ok(with) => with,
@@ -224,7 +248,7 @@ impl Seer<'_> {
                 let told: Vec<String> = wrong.iter().map(ToString::to_string).collect();
                 return Foreseen::Fails { why: told.join("; ") };
             }
-            Err(_) => return later(kind),
+            Err(_) => return later(remembered),
         };
         let phase = match kind.bind(&with) {
             Ok(phase) => phase,
@@ -252,10 +276,11 @@ impl Seer<'_> {
 
     fn context(&self, position: usize) -> Context {
         let (plan, outputs) = (Arc::clone(self.plan), Arc::clone(&self.outputs));
+        let remembers = plan.remembers(position);
         let name = plan.name(position).clone();
         let above = Arc::new(Above { plan, position, outputs });
         let (run, events) = (Arc::clone(self.run), self.events.clone());
-        Context::new(name, run, above, CancellationToken::new(), events)
+        Context::new(name, run, above, CancellationToken::new(), events).remembering(remembers)
     }
 }
 
@@ -264,12 +289,12 @@ impl Looked<'_> {
         if let Applicability::No { reason, .. } = self.phase.observe(&self.cx).await? {
             return Ok(Foreseen::NotApplicable { why: reason });
         }
-        let decision = if self.kind.cached() {
+        let decision = if self.cx.remembered {
             self.recall(memory).await?
         } else {
             match self.phase.decide(&self.cx).await {
                 Ok(value) => Forethought::Known { told: self.phase.tell()?, value },
-                Err(_) if self.open => return Ok(later(self.kind)),
+                Err(_) if self.open => return Ok(later(self.cx.remembered)),
                 Err(error) => return Err(error),
             }
         };
@@ -316,9 +341,9 @@ impl Looked<'_> {
 const DEPENDS: &str = "it depends on what phases before it will decide";
 
 /// A phase of which nothing is known before those above it have decided.
-fn later(kind: &dyn AnyKind) -> Foreseen {
+fn later(remembered: bool) -> Foreseen {
     let why = DEPENDS.to_owned();
-    let decision = if kind.cached() {
+    let decision = if remembered {
         Forethought::ToBeMeasured { why, key: None }
     } else {
         Forethought::Later { why }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crate::clock::Clock;
 use crate::event::{Event, EventLog, Fanout, LogError, Record, SCHEMA, SinkError};
+use crate::secret::Secrets;
 
 /// Numbers events, writes the record, hands it on to the readers.
 pub(super) struct Recorder {
@@ -15,15 +16,16 @@ pub(super) struct Recorder {
     /// Records that the readers have not yet been given: handing on each by itself would wake every reader for it.
     batch: Vec<Record>,
     failed: Option<LogError>,
+    secrets: Secrets,
 }
 
 /// Most records that are handed on together.
 const BATCH: usize = 512;
 
 impl Recorder {
-    pub(super) fn new(log: EventLog, fanout: Fanout, clock: Clock) -> Self {
+    pub(super) fn new(log: EventLog, fanout: Fanout, clock: Clock, secrets: Secrets) -> Self {
         let started = clock.instant();
-        Self { log, fanout, clock, started, next: 0, batch: Vec::new(), failed: None }
+        Self { log, fanout, clock, started, next: 0, batch: Vec::new(), failed: None, secrets }
     }
 
     /// Seconds since the run began.
@@ -32,7 +34,8 @@ impl Recorder {
     }
 
     /// Records one event. Once the record can't be written, only the readers are told.
-    pub(super) fn record(&mut self, event: Event) {
+    pub(super) fn record(&mut self, mut event: Event) {
+        event.hide(&self.secrets);
         let record = Record {
             v: SCHEMA,
             seq: self.next,

@@ -18,9 +18,11 @@ use crate::disk::{self, DiskError, LockFile, Locked};
 use crate::event::{
     Event, EventLog, EventSink, Fanout, LogError, OverallStatus, ProgressBoard, RunId, SinkError,
 };
+use crate::host::leash::Leash;
 use crate::host::{Facts, Sysroot};
 use crate::phase::{RunContext, Services};
 use crate::plan::Plan;
+use crate::secret::Secrets;
 use crate::shutdown::Shutdown;
 use crate::tuner::trial::TrialLog;
 
@@ -39,6 +41,8 @@ pub struct RunOptions {
     pub sysroot: Sysroot,
     /// Facts of the host.
     pub facts: Facts,
+    /// The values of the secrets that the plan uses.
+    pub secrets: Secrets,
     /// Time.
     pub clock: Clock,
     /// The `trueup` program.
@@ -112,7 +116,7 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
     disk::create_dir_all(&folder)?;
     let log = EventLog::create(&folder.join("events.jsonl")).map_err(RunError::Record)?;
     let fanout = Fanout::start(options.readers).map_err(RunError::Thread)?;
-    let mut recorder = Recorder::new(log, fanout, clock.clone());
+    let mut recorder = Recorder::new(log, fanout, clock.clone(), options.secrets.clone());
 
     let journal_dir = results_dir.join("journal");
     recorder.record(Event::RunStarted {
@@ -131,6 +135,7 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         sysroot: options.sysroot,
         clock: clock.clone(),
         facts: options.facts,
+        leash: Leash::new(options.program.clone(), &results_dir, run.as_str()),
         program: options.program,
         pipeline_dir: plan.pipeline.path.parent().unwrap_or(Path::new("")).to_owned(),
         results_dir,
@@ -139,6 +144,7 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         progress: options.progress,
         cancel: options.shutdown.cancel.clone(),
         abandon: options.shutdown.abandon.clone(),
+        secrets: options.secrets,
         program_digest: OnceLock::new(),
     });
     let executor = Executor {

@@ -229,7 +229,7 @@ async fn decide(
 ) -> Result<Value, PhaseError> {
     let kind = &at.plan.phases[at.position].kind;
     let policy = &at.plan.spec(at.position).cache;
-    if !kind.cached() || !policy.on {
+    if !at.plan.remembers(at.position) || !policy.on {
         let decision = phase.decide(cx).await?;
         return tell_decision(cx, phase, DecisionSource::Run { key: None, miss: None }, decision);
     }
@@ -294,7 +294,9 @@ fn remember(
 ) {
     let (Memory::Use(cache) | Memory::Refresh(cache)) = &shared.memory else { return };
     let origin = Origin { kind, phase: cx.phase.as_str(), run: cx.run.run.as_str() };
-    if let Err(error) = cache.remember(manifest, origin, decision, policy.ttl) {
+    let mut decision = decision.clone();
+    cx.run.secrets.hide_in(&mut decision);
+    if let Err(error) = cache.remember(manifest, origin, &decision, policy.ttl) {
         cx.note(format!("the decision could not be remembered: {error}"));
     }
 }

@@ -6,6 +6,7 @@
 
 mod check;
 mod gate;
+mod hide;
 mod id;
 mod log;
 mod outcome;

@@ -12,6 +12,7 @@ pub mod cpufreq;
 pub mod cpuinfo;
 pub mod facts;
 pub mod fingerprint;
+pub mod leash;
 pub mod notify;
 pub mod page_cache;
 pub mod process;

@@ -5,6 +5,7 @@
 //! may be secret and are never printed. What the programs are for is not known here.
 #![expect(clippy::disallowed_methods, reason = "this module is where processes are started")]
 
+mod kept;
 mod output;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,6 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -22,7 +22,9 @@ use tokio::process::{ChildStdin, Command};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use self::output::{Keep, Output, Reader};
+pub use self::kept::Child;
+use self::output::Ends;
+pub use self::output::Gap;
 use crate::clock::Clock;
 
 /// How long a process that was told to end may take before it is killed.
@@ -33,9 +35,6 @@ const PIPE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long the kernel may take to end a process that was killed: one that waits for a dead disk never ends.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How much of the last words of a kept process is remembered, in bytes.
-const TAIL: usize = 64 << 10;
 
 /// What a process reads from its standard input.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -190,12 +189,14 @@ fn last_words(text: &str) -> String {
 pub struct Finished {
     /// Its exit code, or the signal that ended it.
     pub status: ExitStatus,
-    /// The beginning of what it wrote to its standard output.
+    /// What it wrote to its standard output; of more than was to be kept, the beginning and the end.
     pub stdout: Vec<u8>,
-    /// The beginning of what it wrote to its standard error.
+    /// What of its standard output was not kept.
+    pub stdout_gap: Option<Gap>,
+    /// What it wrote to its standard error; of more than was to be kept, the beginning and the end.
     pub stderr: Vec<u8>,
-    /// Whether it wrote more than was kept, to either.
-    pub truncated: bool,
+    /// What of its standard error was not kept.
+    pub stderr_gap: Option<Gap>,
     /// From its start to its end.
     pub elapsed: Duration,
 }
@@ -235,6 +236,8 @@ impl Drop for Group {
 /// cancelled or this future is dropped, the process and all in its group are ended: SIGTERM, and two seconds
 /// later SIGKILL.
 ///
+/// All of it happens in this one future: a task for each pipe costs more than all else that is done here.
+///
 /// # Errors
 /// When it can't be started, takes too long, or is cancelled.
 pub async fn run(
@@ -248,52 +251,92 @@ pub async fn run(
     let mut command = spec.command();
     let mut child = spec.start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     let mut group = Group::of(&child);
-    let (stdout, stderr) =
-        (Output::new(Keep::First, output_limit), Output::new(Keep::First, output_limit));
-    let mut readers = [stdout.drain(child.stdout.take()), stderr.drain(child.stderr.take())];
-    let _feeder = feed(child.stdin.take(), &spec.stdin);
-    let status = tokio::select! {
-        status = child.wait() => status,
-        () = tokio::time::sleep(limit) => {
-            end(&mut child, &mut group, GRACE).await;
-            let (said, _) = stderr.taken();
-            let stderr = String::from_utf8_lossy(&said).into_owned();
-            return Err(ProcessError::TimedOut { program: spec.program.clone(), limit, stderr });
+    let (mut stdout, mut stderr) = (Ends::new(output_limit), Ends::new(output_limit));
+    let ended = {
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let (_held, fed) = match (child.stdin.take(), &spec.stdin) {
+            (Some(pipe), Stdin::Bytes(bytes)) => (None, Some((pipe, bytes.as_slice()))),
+            (held, _) => (held, None),
+        };
+        let pipes = async {
+            tokio::join!(stdout.fill(out), stderr.fill(err), feed(fed));
+        };
+        tokio::pin!(pipes);
+        let mut pipes = Pipes { until_closed: pipes, open: true };
+        let ended = pipes
+            .alongside(async {
+                tokio::select! {
+                    status = child.wait() => Ended::Itself(status),
+                    () = tokio::time::sleep(limit) => Ended::TimeOver,
+                    () = cancel.cancelled() => Ended::Cancelled,
+                }
+            })
+            .await;
+        match &ended {
+            // Others may hold the pipes: of the group, who are ended now, or who left it, who are not waited for.
+            Ended::Itself(_) if pipes.open => {
+                let _ = timeout(PIPE_PATIENCE, pipes.until_closed).await;
+            }
+            Ended::Itself(_) => {}
+            // What it says while it ends must not block it.
+            Ended::TimeOver | Ended::Cancelled => {
+                pipes.alongside(end(&mut child, &mut group, GRACE)).await;
+            }
         }
-        () = cancel.cancelled() => {
-            end(&mut child, &mut group, GRACE).await;
-            return Err(ProcessError::Cancelled { program: spec.program.clone() });
-        }
+        group.close();
+        ended
     };
-    let status =
-        status.map_err(|source| ProcessError::Wait { program: spec.program.clone(), source })?;
-    let elapsed = clock.instant().saturating_duration_since(started);
-    let pipes_closed = async {
-        for reader in &mut readers {
-            let _ = (&mut reader.0).await;
+    let program = || spec.program.clone();
+    let ((stdout, stdout_gap), (stderr, stderr_gap)) = (stdout.kept(), stderr.kept());
+    match ended {
+        Ended::Itself(status) => Ok(Finished {
+            status: status.map_err(|source| ProcessError::Wait { program: program(), source })?,
+            stdout,
+            stdout_gap,
+            stderr,
+            stderr_gap,
+            elapsed: clock.instant().saturating_duration_since(started),
+        }),
+        Ended::TimeOver => {
+            let stderr = String::from_utf8_lossy(&stderr).into_owned();
+            Err(ProcessError::TimedOut { program: program(), limit, stderr })
         }
-    };
-    // Others may hold the pipes: of the group, who are ended now, or who left it, who are not waited for.
-    let _ = timeout(PIPE_PATIENCE, pipes_closed).await;
-    group.close();
-    let ((stdout, cut_out), (stderr, cut_err)) = (stdout.taken(), stderr.taken());
-    Ok(Finished { status, stdout, stderr, truncated: cut_out || cut_err, elapsed })
+        Ended::Cancelled => Err(ProcessError::Cancelled { program: program() }),
+    }
 }
 
-/// Writes what a process is to read; the pipe stays open for as long as the answer lives where it is to be held.
-fn feed(pipe: Option<ChildStdin>, stdin: &Stdin) -> Reader {
-    let bytes = match stdin {
-        Stdin::Bytes(bytes) => Some(bytes.clone()),
-        Stdin::Null | Stdin::HeldOpen => None,
-    };
-    Reader(tokio::spawn(async move {
-        let Some(mut pipe) = pipe else { return };
-        match bytes {
-            // A process that does not read to the end is not in error.
-            Some(bytes) => drop(pipe.write_all(&bytes).await),
-            None => std::future::pending().await,
+/// Why a process is not waited for any more.
+enum Ended {
+    Itself(io::Result<ExitStatus>),
+    TimeOver,
+    Cancelled,
+}
+
+/// The work on the pipes of a process: reading what it writes and writing what it reads.
+struct Pipes<F> {
+    until_closed: F,
+    open: bool,
+}
+
+impl<F: Future<Output = ()> + Unpin> Pipes<F> {
+    /// Does other work while the pipes are served.
+    async fn alongside<T>(&mut self, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut self.until_closed, if self.open => self.open = false,
+                done = &mut work => return done,
+            }
         }
-    }))
+    }
+}
+
+/// Writes what a process is to read. One that does not read to the end is not in error.
+async fn feed(wanted: Option<(ChildStdin, &[u8])>) {
+    if let Some((mut pipe, bytes)) = wanted {
+        let _ = pipe.write_all(bytes).await;
+    }
 }
 
 /// How a process that was told to end did so.
@@ -326,104 +369,6 @@ async fn end(child: &mut tokio::process::Child, group: &mut Group, grace: Durati
             Stopped::Killed(status)
         }
         _ => Stopped::Stuck,
-    }
-}
-
-/// A process that is kept running: dropped, it is killed, with all in its group.
-///
-/// Its standard input is a pipe that stays open for as long as this value lives. A process that ends when
-/// it reads the end of it never outlives its starter, not even one that was killed. What it writes to its
-/// standard output goes nowhere; the last 64 KiB of its standard error are kept.
-pub struct Child {
-    program: PathBuf,
-    inner: tokio::process::Child,
-    pid: u32,
-    group: Group,
-    stderr: Arc<Output>,
-    reader: Reader,
-    stdin: Reader,
-}
-
-impl fmt::Debug for Child {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Child")
-            .field("program", &self.program)
-            .field("pid", &self.pid)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Child {
-    /// Starts a process, within a tokio runtime. Its input is as `spec` says, and held open where that says nothing.
-    ///
-    /// # Errors
-    /// When it can't be started.
-    pub fn spawn(spec: &ProcessSpec) -> Result<Self, ProcessError> {
-        let stdin = if spec.stdin == Stdin::Null { Stdin::HeldOpen } else { spec.stdin.clone() };
-        let mut command = spec.command();
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut inner = spec.start(&mut command)?;
-        let stderr = Output::new(Keep::Last, TAIL);
-        Ok(Self {
-            program: spec.program.clone(),
-            pid: inner.id().unwrap_or_default(),
-            group: Group::of(&inner),
-            reader: stderr.drain(inner.stderr.take()),
-            stderr,
-            stdin: feed(inner.stdin.take(), &stdin),
-            inner,
-        })
-    }
-
-    /// Its number, which stays its own until its end was seen.
-    #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.pid
-    }
-
-    /// The end of what it wrote to its standard error until now.
-    #[must_use]
-    pub fn stderr_tail(&self) -> String {
-        String::from_utf8_lossy(&self.stderr.taken().0).into_owned()
-    }
-
-    /// Lets it read the end of its input, as it would if its starter were gone.
-    pub fn close_stdin(&self) {
-        self.stdin.0.abort();
-    }
-
-    /// How it ended; nothing while it runs.
-    ///
-    /// # Errors
-    /// When the system does not tell.
-    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>, ProcessError> {
-        let status = self.inner.try_wait().map_err(|source| self.unknown(source))?;
-        if status.is_some() {
-            self.group.close();
-        }
-        Ok(status)
-    }
-
-    /// Waits for its end. May be dropped and called again.
-    ///
-    /// # Errors
-    /// When the system does not tell.
-    pub async fn wait(&mut self) -> Result<ExitStatus, ProcessError> {
-        let status = self.inner.wait().await;
-        let status = status.map_err(|source| self.unknown(source))?;
-        self.group.close();
-        // Its last words may still be in the pipe.
-        let _ = timeout(PIPE_PATIENCE, &mut self.reader.0).await;
-        Ok(status)
-    }
-
-    /// Tells it to end (SIGTERM), and kills it if it has not after `grace`.
-    pub async fn stop(&mut self, grace: Duration) -> Stopped {
-        end(&mut self.inner, &mut self.group, grace).await
-    }
-
-    fn unknown(&self, source: io::Error) -> ProcessError {
-        ProcessError::Wait { program: self.program.clone(), source }
     }
 }
 
@@ -466,16 +411,36 @@ mod tests {
         let finished = finish(&spec).await;
         assert_eq!(finished.status.code(), Some(3));
         assert_eq!((&*finished.stdout, &*finished.stderr), (&b"input"[..], &b"hush\n"[..]));
-        assert!(!finished.truncated);
+        assert_eq!((finished.stdout_gap, finished.stderr_gap), (None, None));
         assert!(!format!("{spec:?}").contains("hush"), "{spec:?}");
     }
 
     #[tokio::test]
-    async fn output_over_the_limit_is_cut_and_does_not_block_the_process() {
-        let spec = sh("head -c 1000000 /dev/zero; echo done >&2");
+    async fn of_a_longer_output_both_ends_are_kept_and_the_process_is_not_blocked() {
+        let spec = sh("printf begin; head -c 1000000 /dev/zero; printf finish; echo done >&2");
         let finished = run(&spec, LONG, 1000, &CancellationToken::new()).await.unwrap();
-        assert_eq!((finished.stdout.len(), finished.truncated), (1000, true));
-        assert_eq!(finished.stderr, b"done\n");
+        assert_eq!(finished.stdout.len(), 1000);
+        assert!(finished.stdout.starts_with(b"begin") && finished.stdout.ends_with(b"finish"));
+        assert_eq!(finished.stdout_gap, Some(Gap { at: 500, bytes: 1_000_011 - 1000 }));
+        assert_eq!((&*finished.stderr, finished.stderr_gap), (&b"done\n"[..], None));
+    }
+
+    #[tokio::test]
+    async fn a_process_that_does_not_read_its_input_is_not_waited_for() {
+        let mut spec = sh("exit 4");
+        spec.stdin = Stdin::Bytes(vec![b'x'; 1 << 20]);
+        assert_eq!(finish(&spec).await.status.code(), Some(4));
+    }
+
+    #[tokio::test]
+    async fn a_process_may_speak_while_it_is_ended() {
+        let spec = sh(
+            "trap 'head -c 1000000 /dev/zero; echo bye >&2; exit' TERM; while :; do sleep 0.05; done",
+        );
+        let error = run(&spec, Duration::from_millis(300), 1000, &CancellationToken::new())
+            .await
+            .unwrap_err();
+        assert!(error.to_string().ends_with("it last said: bye"), "{error}");
     }
 
     #[tokio::test]

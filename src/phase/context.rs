@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
@@ -9,10 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Dependencies, PhaseError, Service, Services};
 use crate::clock::Clock;
+use crate::database::{DatabaseUrl, SealedUrl};
 use crate::disk;
 use crate::event::{Event, PhaseName, Progress, ProgressBoard, RunId};
+use crate::host::leash::Leash;
+use crate::host::process::{self, Finished, ProcessError, ProcessSpec};
 use crate::host::{Fact, Facts, Sysroot};
 use crate::measure::model::Measurement;
+use crate::secret::Secrets;
 use crate::tuner::trial::{Trial, TrialLog};
 
 /// What all phases of a run share.
@@ -41,6 +46,10 @@ pub struct RunContext {
     pub cancel: CancellationToken,
     /// Pulled when nobody should be waited for any more.
     pub abandon: CancellationToken,
+    /// The values of the secrets that phases use.
+    pub secrets: Secrets,
+    /// Holds the processes that phases start to the life of the run.
+    pub leash: Leash,
     /// BLAKE3 of `program`, worked out when first asked for.
     pub program_digest: OnceLock<String>,
 }
@@ -84,6 +93,8 @@ pub struct Context {
     pub upstream: Arc<dyn Upstream>,
     /// Pulled when the phase must stop and clean up: the run is cancelled, or its time is over.
     pub cancel: CancellationToken,
+    /// True when what it decides is looked up and remembered.
+    pub remembered: bool,
     events: UnboundedSender<Event>,
 }
 
@@ -97,7 +108,37 @@ impl Context {
         cancel: CancellationToken,
         events: UnboundedSender<Event>,
     ) -> Self {
-        Self { phase, run, upstream, cancel, events }
+        Self { phase, run, upstream, cancel, remembered: false, events }
+    }
+
+    /// The same for a phase whose decisions are remembered, or not.
+    #[must_use]
+    pub fn remembering(self, remembered: bool) -> Self {
+        Self { remembered, ..self }
+    }
+
+    /// Runs a process to its end, within `limit` and the life of the run; see [`process::run`].
+    ///
+    /// # Errors
+    /// When it can't be started or ended before it had finished.
+    pub async fn run_process(
+        &self,
+        mut spec: ProcessSpec,
+        limit: Duration,
+        output_limit: usize,
+    ) -> Result<Finished, ProcessError> {
+        let (name, mark) = self.run.leash.hold()?;
+        spec.env.insert(name.to_owned(), mark.to_owned());
+        process::run(&spec, limit, output_limit, &self.cancel).await
+    }
+
+    /// The URL of a database with its secrets in it.
+    ///
+    /// # Errors
+    /// When that is no URL.
+    pub fn database(&self, url: &SealedUrl) -> Result<DatabaseUrl, PhaseError> {
+        url.reveal(&self.run.secrets)
+            .map_err(|error| PhaseError::because("could not use the URL of the database", error))
     }
 
     /// Records a measurement.

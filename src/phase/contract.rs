@@ -135,9 +135,12 @@ pub trait Kind: Sized + Send + Sync + 'static {
     const REVISION: u32;
     /// True when decisions are expensive and remembered.
     const CACHED: bool;
+    /// True when a phase whose `cache` the pipeline gives is remembered all the same: its work is then done in
+    /// `decide`, which sees it by [`Context::remembered`], instead of in `apply`.
+    const PROBES: bool = false;
     /// True when what a phase did outlasts the run, so that one that is resumed need not do it again.
     const LASTS: bool = false;
-    /// What it is told. Serialized, it is part of the cache key and of reports: secrets must hide themselves.
+    /// What it is told. Serialized, it is part of the cache key and of reports: of secrets it has the markers.
     type With: DeserializeOwned + Serialize + JsonSchema + Send + Sync;
     /// What it finds.
     type Observation: Serialize + Send + Sync;
@@ -176,7 +179,8 @@ pub trait Kind: Sized + Send + Sync + 'static {
     }
 
     /// Concludes what should be: measures, searches. Changes nothing that outlives it; and of a kind that is not
-    /// [`CACHED`](Self::CACHED), which may decide for a preview, it also measures nothing.
+    /// [`CACHED`](Self::CACHED), which may decide for a preview, it also measures nothing unless it is
+    /// [`remembered`](Context::remembered).
     fn decide(
         with: &Self::With,
         observation: &Self::Observation,
@@ -227,6 +231,8 @@ pub trait AnyKind: Send + Sync {
     fn revision(&self) -> u32;
     /// True when its decisions are remembered.
     fn cached(&self) -> bool;
+    /// True when they are where the pipeline says so.
+    fn probes(&self) -> bool;
     /// True when what its phases did outlasts the run.
     fn lasts(&self) -> bool;
     /// JSON Schema of its `with`.
@@ -301,6 +307,10 @@ impl<K: Kind> AnyKind for Erased<K> {
 
     fn cached(&self) -> bool {
         K::CACHED
+    }
+
+    fn probes(&self) -> bool {
+        K::PROBES
     }
 
     fn lasts(&self) -> bool {

@@ -6,6 +6,7 @@ use super::cycle;
 use super::model::{Need, PhaseSpec, Pipeline, Variable};
 use super::place::Extent;
 use super::reference::{Mention, Reference};
+use super::secret;
 use crate::diagnostic::{Diagnostic, did_you_mean};
 
 /// Most needs of all phases together.
@@ -17,6 +18,7 @@ const MOST_GUESSES: usize = 100;
 /// Tells what is wrong to `found`, and who waits for whom to the pipeline.
 pub(super) fn check(pipeline: &mut Pipeline, found: &mut Vec<Diagnostic>) {
     let mut checker = Checker { pipeline, found, guesses: HashMap::new() };
+    checker.secrets();
     for variable in &pipeline.vars {
         checker.variable(variable);
     }
@@ -80,6 +82,18 @@ impl Checker<'_> {
     fn tell(&mut self, code: &'static str, told: String, at: (Extent, &str), help: String) {
         let place = self.pipeline.place(at.0);
         self.found.push(Diagnostic::error(code, told).at(place, at.1).help(help));
+    }
+
+    /// A secret has one of its forms.
+    fn secrets(&mut self) {
+        let trees = self.pipeline.vars.iter().map(|variable| &variable.value);
+        for node in trees.chain(self.pipeline.phases.iter().map(|phase| &*phase.with)) {
+            secret::each(node, &mut |_, form| {
+                if let Err(flaw) = form {
+                    self.tell("pipeline::secret", flaw.message, (flaw.span, ""), flaw.help);
+                }
+            });
+        }
     }
 
     fn variable(&mut self, variable: &Variable) {

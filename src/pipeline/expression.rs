@@ -7,11 +7,13 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde_json::{Map, Value};
 
 use super::place::{Extent, Sources};
+use super::secret;
 use super::tree::{Node, Tree};
 use crate::diagnostic::Diagnostic;
 
@@ -19,6 +21,10 @@ use crate::diagnostic::Diagnostic;
 static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut engine = Environment::new();
     engine.set_undefined_behavior(UndefinedBehavior::Strict);
+    // A text keeps the end of its last line. The delimiters are the engine's own, so there is no error.
+    if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
+        engine.set_syntax(syntax);
+    }
     engine.set_recursion_limit(50);
     engine.set_fuel(Some(FUEL));
     // Each can be told to make a text of any length at once.
@@ -210,7 +216,7 @@ impl Frame {
     }
 }
 
-/// The value of a tree with every expression in it evaluated.
+/// The value of a tree with every expression in it evaluated, and its marker in place of every secret.
 ///
 /// # Errors
 /// Every expression that can't be, with its place.
@@ -246,12 +252,17 @@ fn render_in(
         Tree::List(items) => Value::Array(
             items.iter().map(|item| render_in(item, context, sources, wrong)).collect(),
         ),
-        Tree::Map(entries) => Value::Object(
-            entries
-                .iter()
-                .map(|(key, _, node)| (key.clone(), render_in(node, context, sources, wrong)))
-                .collect(),
-        ),
+        Tree::Map(entries) => match secret::form(node) {
+            Some(Ok(secret)) => Value::String(secret.marker()),
+            // Told when the pipeline was checked.
+            Some(Err(_)) => Value::Null,
+            None => Value::Object(
+                entries
+                    .iter()
+                    .map(|(key, _, node)| (key.clone(), render_in(node, context, sources, wrong)))
+                    .collect(),
+            ),
+        },
         Tree::Null | Tree::Bool(_) | Tree::Number(_) => node.to_value(),
     }
 }

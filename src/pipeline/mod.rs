@@ -16,6 +16,7 @@ mod place;
 mod policy;
 mod reference;
 pub mod schema;
+mod secret;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -32,4 +33,5 @@ pub use model::{
 pub use parse::{Draft, draft, draft_text, read, read_text};
 pub use place::{Extent, Sources};
 pub use reference::{Mention, Reference};
+pub use secret::secrets;
 pub use tree::{Node, Tree, parse_scalar, parse_yaml};

@@ -155,6 +155,8 @@ pub struct Retry {
 /// How the decisions of a phase are remembered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachePolicy {
+    /// True when the pipeline says it of this phase, rather than by default.
+    pub given: bool,
     /// False when they are neither looked up nor remembered.
     pub on: bool,
     /// How long they hold.
@@ -168,6 +170,7 @@ pub struct CachePolicy {
 impl Default for CachePolicy {
     fn default() -> Self {
         Self {
+            given: false,
             on: true,
             ttl: Duration::from_hours(24),
             scope: CacheScope::Host,

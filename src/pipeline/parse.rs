@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::check;
 use super::extend::{LIMIT, Merged, gather};
-use super::model::{Condition, Defaults, PhaseSpec, Pipeline, Spot, Variable};
+use super::model::{CachePolicy, Condition, Defaults, PhaseSpec, Pipeline, Spot, Variable};
 use super::names::Names;
 use super::place::{Extent, Sources};
 use super::reference::Mentions;
@@ -241,7 +241,10 @@ impl Reader {
         let always = truth("always").unwrap_or(false);
         let timeout = get(entries, "timeout").and_then(|node| self.timeout(node));
         let retry = get(entries, "retry").map(|node| self.retry(node, defaults.retry));
-        let cache = get(entries, "cache").map(|node| self.cache(node, &defaults.cache));
+        let cache = get(entries, "cache").map(|node| {
+            let policy = self.cache(node, &defaults.cache);
+            Arc::new(CachePolicy { given: true, ..CachePolicy::clone(&policy) })
+        });
         let gate = get(entries, "gate").and_then(|node| self.gate(node));
         Some(PhaseSpec {
             name: Spot { value: name?, span },

@@ -80,6 +80,8 @@ impl Sources {
         let offset = self.written(whole).find(text).filter(|_| !text.is_empty());
         match offset {
             Some(offset) if part.start < part.end && part.end <= text.len() => {
+                // An expression's error may point at the first byte of a character only.
+                let part = text.floor_char_boundary(part.start)..text.ceil_char_boundary(part.end);
                 let start = whole.start + (offset + part.start) as u32;
                 Extent { start, end: start + part.len() as u32, ..whole }
             }
@@ -118,6 +120,13 @@ impl From<Arc<Source>> for Sources {
 mod tests {
     use super::*;
     use std::path::Path;
+
+    #[test]
+    fn a_part_of_a_character_is_the_whole_character() {
+        let sources = Sources::from(Source::new(Path::new("p.yaml"), "a: hostҗb".to_owned()));
+        let part = sources.within(Extent::of(3..10), "hostҗb", &(4..5));
+        assert_eq!(part, Extent::of(7..9));
+    }
 
     #[test]
     fn a_part_of_a_text_is_found_where_the_file_spells_it_so_and_else_the_whole() {

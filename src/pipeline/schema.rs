@@ -1,8 +1,8 @@
 //! The form of a pipeline's file as types, from which its JSON Schema is derived.
 //!
 //! Nothing is read into these types: the reader keeps the place of every value, which they could not. They say
-//! what may be written, and their comments are what an editor shows. Does not know what any kind is told: `plan` puts
-//! that in where `with` stands.
+//! what may be written, and their comments are what an editor shows; a test holds the reader's keys and theirs
+//! together. Does not know what any kind is told: `plan` puts that in where `with` stands.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -296,5 +296,46 @@ impl JsonSchema for ExpressionForm {
             "pattern": r"\{[{%]",
             "description": "an expression, such as `{{ vars.name }}` or `{{ host.cpus * 2 }}`",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use schemars::schema_for;
+
+    use super::*;
+    use crate::pipeline::read_text;
+
+    /// The keys that the reader lists when it finds one in this place that it does not know.
+    fn read_at(place: &str) -> BTreeSet<String> {
+        let text = place.replace("HERE", "an_unknown_key_far_from_any: 1");
+        let found = read_text(Path::new("p.yaml"), text).unwrap_err().0;
+        let unknown = found.iter().find(|one| one.code == "pipeline::unknown_key");
+        let help = unknown.and_then(|one| one.help.clone()).unwrap_or_else(|| panic!("{found:?}"));
+        assert!(!help.ends_with(" more"), "{help}");
+        help.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    /// The keys of a map in the schema.
+    fn keys(schema: &Value) -> BTreeSet<String> {
+        schema["properties"].as_object().unwrap().keys().cloned().collect()
+    }
+
+    #[test]
+    fn the_reader_and_the_schema_know_the_same_keys() {
+        let schema = schema_for!(PipelineForm).to_value();
+        let of = |name: &str| keys(&schema["$defs"][name]);
+        let phase =
+            |rest: &str| format!("version: 1\nphases: {{ a: {{ uses: command, {rest} }} }}\n");
+        assert_eq!(read_at("HERE\n"), keys(&schema));
+        assert_eq!(read_at(&phase("HERE")), of("phase"));
+        assert_eq!(read_at("version: 1\ndefaults: { HERE }\n"), of("defaults"));
+        assert_eq!(read_at(&phase("retry: { HERE }")), of("retry"));
+        assert_eq!(read_at(&phase("cache: { HERE }")), of("cache_policy"));
+        assert_eq!(read_at(&phase("gate: { objective: p99, HERE }")), of("gate"));
+        assert_eq!(read_at(&phase("gate: { objective: { HERE } }")), of("gate_program"));
     }
 }

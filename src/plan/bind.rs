@@ -1,12 +1,12 @@
 //! Binds a pipeline to kinds, host and variables.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::with::{Known, Withs, unknown_facts};
-use super::{Plan, PlannedPhase, Selection};
+use super::{Plan, PlannedPhase, Selection, secret};
 use crate::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
 use crate::phase::{Claim, Registry};
 use crate::pipeline::{Draft, Need, Pipeline, Reference, Scope, Variable, is_known, order, render};
@@ -42,6 +42,7 @@ pub fn bind_draft(draft: Draft, binding: Binding<'_>) -> Result<Plan, Diagnostic
     let Some(mut pipeline) = pipeline else { return Err(Diagnostics(found)) };
     let Binding { registry, host, env, set, selection } = binding;
     let mut scope = Scope { env: Arc::new(env), host: Arc::new(host), ..Scope::default() };
+    let named: BTreeSet<String> = set.iter().map(|(name, _)| name.clone()).collect();
     let spoiled = set_variables(&pipeline, set, &mut scope, &mut found);
     let needs: Vec<Vec<usize>> = std::mem::take(&mut pipeline.needs)
         .into_iter()
@@ -74,6 +75,7 @@ pub fn bind_draft(draft: Draft, binding: Binding<'_>) -> Result<Plan, Diagnostic
             dependents[*need].push(position);
         }
     }
+    let secrets = secret::used(&pipeline, &selected, &named);
     let phases = bound
         .into_iter()
         .zip(needs)
@@ -87,7 +89,7 @@ pub fn bind_draft(draft: Draft, binding: Binding<'_>) -> Result<Plan, Diagnostic
         })
         .collect();
     let order = std::mem::take(&mut pipeline.order);
-    Ok(Plan { pipeline, phases, scope, order, expected: Vec::new() })
+    Ok(Plan { pipeline, phases, scope, order, secrets, expected: Vec::new() })
 }
 
 /// Evaluates the variables, each after those it refers to. Answers those that have no value, which has been told.

@@ -7,6 +7,7 @@ mod bind;
 mod critical;
 mod graph;
 mod schema;
+mod secret;
 mod select;
 #[cfg(test)]
 mod tests;
@@ -26,7 +27,8 @@ pub use select::Selection;
 use crate::diagnostic::Diagnostic;
 use crate::event::{PhaseName, PhaseSummary, PipelineSummary};
 use crate::phase::AnyKind;
-use crate::pipeline::{PhaseSpec, Pipeline, Reference, Scope, render};
+use crate::pipeline::{PhaseSpec, Pipeline, Reference, Scope, Spot, render};
+use crate::secret::Source;
 
 /// What will run.
 pub struct Plan {
@@ -38,6 +40,8 @@ pub struct Plan {
     pub scope: Scope,
     /// Positions of the phases, each after those it needs.
     pub order: Vec<usize>,
+    /// The secrets that the selected phases use.
+    pub secrets: Vec<Spot<Source>>,
     /// Seconds that each phase took in an earlier run, by position; empty when nothing is known.
     pub expected: Vec<Option<f64>>,
 }
@@ -59,6 +63,15 @@ impl Plan {
     #[must_use]
     pub fn spec(&self, position: usize) -> &PhaseSpec {
         &self.pipeline.phases[position]
+    }
+
+    /// Whether what a phase decides is looked up and remembered: because its kind is expensive, or because the
+    /// pipeline says so of a kind that can.
+    #[must_use]
+    pub fn remembers(&self, position: usize) -> bool {
+        let kind = &self.phases[position].kind;
+        let cache = &self.spec(position).cache;
+        kind.cached() || (kind.probes() && cache.given && cache.on)
     }
 
     /// The name of the phase at a position.

@@ -145,7 +145,7 @@ fn open(schema: &mut Value) {
             }
             ("additionalProperties" | "items", inner @ Value::Object(_)) => {
                 open(inner);
-                accept(inner, false);
+                accept(inner, key == "additionalProperties");
             }
             ("prefixItems", Value::Array(items)) => {
                 for item in items {
@@ -162,14 +162,16 @@ fn open(schema: &mut Value) {
 /// Makes of the schema of a value one that an expression meets as well. What it says of the value stays in front.
 fn accept(schema: &mut Value, is_key: bool) {
     let Value::Object(map) = schema else { return };
-    let is_text = map.get("type").is_some_and(|of| {
-        of == "string" || of.as_array().is_some_and(|types| types.contains(&json!("string")))
-    });
+    let is = |wanted: &str| {
+        let of = map.get("type").unwrap_or(&Value::Null);
+        of == wanted || of.as_array().is_some_and(|types| types.contains(&json!(wanted)))
+    };
+    let (is_text, may_be_null) = (is("string"), is("null"));
     let mut forms = vec![json!({ "$ref": "#/$defs/expression" })];
     if is_text {
         forms.push(json!({ "$ref": "#/$defs/secret" }));
     }
-    if is_key {
+    if is_key && !may_be_null {
         forms.push(json!({ "type": "null" }));
     }
     let mut outer = Map::new();

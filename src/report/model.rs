@@ -312,6 +312,7 @@ pub fn fold<'a>(records: impl IntoIterator<Item = &'a Record>) -> Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     /// A record of version 1 made of events as they stand in `events.jsonl`.
@@ -406,5 +407,64 @@ mod tests {
         let phase = &serde_json::to_value(&report).unwrap()["phases"]["a"];
         let empty = json!({ "status": null, "uses": "command", "attempts": 0, "seconds": 0.0 });
         assert_eq!(*phase, empty, "what is empty is left out");
+    }
+
+    /// Any value that JSON has, of a few levels.
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            proptest::num::f64::NORMAL.prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            let list = proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from);
+            let fields = proptest::collection::vec((any::<String>(), inner), 0..4)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect()));
+            prop_oneof![list, fields]
+        })
+    }
+
+    /// Any event of phase `a` but its start.
+    fn event() -> impl Strategy<Value = Value> {
+        let number = || proptest::num::f64::NORMAL;
+        let samples = proptest::collection::vec(number(), 0..4);
+        prop_oneof![
+            (1..9_u32).prop_map(|attempt| json!({ "event": "phase_started", "phase": "a", "attempt": attempt })),
+            number().prop_map(|seconds| json!({ "event": "stage_ended", "phase": "a", "stage": "decide", "seconds": seconds })),
+            value().prop_map(|seen| json!({ "event": "observed", "phase": "a", "observation": seen })),
+            (value(), number(), any::<String>()).prop_map(|(decision, age, told)| json!({
+                "event": "decided", "phase": "a", "decision": decision, "told": told,
+                "source": { "from": "cache", "key": "k", "age_seconds": age, "measured_by": "r" },
+            })),
+            (number(), samples, value()).prop_map(|(value, samples, detail)| json!({
+                "event": "measured", "phase": "a",
+                "measurement": { "name": "m", "value": value, "unit": "ms", "samples": samples, "detail": { "d": detail } },
+            })),
+            any::<String>().prop_map(|text| json!({ "event": "noted", "phase": "a", "text": text })),
+            (number(), value(), any::<Option<String>>()).prop_map(|(seconds, outputs, reason)| json!({
+                "event": "phase_ended", "phase": "a", "outcome": "FAILED", "reason": reason, "seconds": seconds, "outputs": outputs,
+            })),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+        #[test]
+        fn the_record_as_it_is_read_back_makes_the_same_bytes(events in proptest::collection::vec(event(), 0..12)) {
+            let told = records(&[vec![started()], events].concat());
+            let lines: Vec<String> = told.iter().map(|record| serde_json::to_string(record).unwrap()).collect();
+            let read: Vec<Record> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let bytes = |records: &[Record]| serde_json::to_string_pretty(&fold(records)).unwrap();
+            prop_assert_eq!(bytes(&told), bytes(&read));
+        }
+    }
+
+    #[test]
+    fn a_phase_of_a_long_run_takes_little_memory() {
+        let size = std::mem::size_of::<PhaseReport>();
+        assert!(size <= 640, "{size} bytes before anything is said of it");
     }
 }

@@ -72,7 +72,7 @@ pub fn find(results_dir: &Path, name: &str) -> Result<RunId, RunNameError> {
         if runs.is_empty() {
             return Err(RunNameError::None(results_dir.to_owned()));
         }
-        let at = back.and_then(|back| count.checked_sub(back.checked_add(1)?));
+        let at = back.checked_add(1).and_then(|back| count.checked_sub(back));
         let few = RunNameError::Few { name: name.to_owned(), folder: folder(), count };
         return at.map(|at| runs.swap_remove(at)).ok_or(few);
     }
@@ -91,11 +91,11 @@ pub fn find(results_dir: &Path, name: &str) -> Result<RunId, RunNameError> {
     }
 }
 
-/// How many runs before the last; none inside when that is not a number. None for a name of another form.
-fn from_the_last(name: &str) -> Option<Option<usize>> {
+/// How many runs before the last, more than there are when that is not a number; none for a name of another form.
+fn from_the_last(name: &str) -> Option<usize> {
     match name.strip_prefix("last")? {
-        "" => Some(Some(0)),
-        rest => Some(rest.strip_prefix('~')?.parse().ok()),
+        "" => Some(0),
+        rest => Some(rest.strip_prefix('~')?.parse().unwrap_or(usize::MAX)),
     }
 }
 

@@ -20,7 +20,7 @@ impl fmt::Display for Violation {
 }
 
 const GROUND: &[&str] =
-    &["diagnostic", "unit", "disk", "clock", "shutdown", "supervisor", "database"];
+    &["diagnostic", "unit", "disk", "clock", "secret", "shutdown", "supervisor", "database"];
 const ISLANDS: &[&str] = &["host", "change", "measure", "tuner", "monitor", "analytics", "powd"];
 const VOCABULARY: &[&str] = &["event", "pipeline"];
 const DATA: &[&str] = &["change::model", "measure::model", "tuner::trial"];
@@ -31,6 +31,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("unit", &[]),
     ("disk", &[]),
     ("clock", &[]),
+    ("secret", &[]),
     ("shutdown", &[]),
     ("supervisor", &[]),
     ("database", &[]),

@@ -7,13 +7,15 @@ use trueup::cache::{Asked, CacheDirectory};
 use trueup::clock::Clock;
 use trueup::engine::{Memory, preview};
 use trueup::event::{ProgressBoard, RunId};
+use trueup::host::leash::Leash;
 use trueup::host::{Facts, Sysroot};
 use trueup::phase::{RunContext, Services, standard};
-use trueup::pipeline::{CachePolicy, CacheScope, Spot, read};
+use trueup::pipeline::{CachePolicy, CacheScope, Extent, Spot, read};
 use trueup::plan::{Binding, Selection, bind};
+use trueup::secret::Secrets;
 use trueup::store::TrialStore;
 
-use crate::house::{House, TRUEUP};
+use crate::house::{House, TRUEUP, list};
 
 /// A measurement that is small, and all the same real.
 pub const POOL: &str = "
@@ -49,7 +51,7 @@ fn a_second_run_measures_nothing_and_says_which_run_did() {
     house.trueup(&["run", "p.yaml"]).wanted(0);
     let first = pool(&house);
     assert_eq!(first["cache"]["hit"], false);
-    assert!(!first["measurements"].as_array().unwrap().is_empty(), "a claim needs a measurement");
+    assert!(!list(&first["measurements"]).is_empty(), "a claim needs a measurement");
     let size = first["decision"]["pool_size"].as_u64().unwrap();
     assert!((1..=2).contains(&size));
 
@@ -59,7 +61,7 @@ fn a_second_run_measures_nothing_and_says_which_run_did() {
     assert_eq!(second["cache"]["measured_by"], house.runs()[0].as_str());
     assert_eq!(second["cache"]["key"], first["cache"]["key"]);
     assert_eq!(second["decision"], first["decision"]);
-    assert_eq!(second["measurements"].as_array().unwrap().len(), 0);
+    assert_eq!(list(&second["measurements"]).len(), 0);
     let said = house.report()["phases"]["user"]["outputs"]["stdout"].clone();
     assert_eq!(said, format!("pool of {size}\n"), "a remembered decision is seen downstream too");
 }
@@ -242,7 +244,7 @@ fn a_cache_that_cannot_be_written_fails_no_phase() {
 fn asked(house: &House, change: impl FnOnce(&mut CachePolicy)) -> Vec<Asked> {
     let path = house.path("p.yaml");
     let mut pipeline = read(&path).unwrap();
-    change(&mut pipeline.phases[0].cache);
+    change(Arc::make_mut(&mut pipeline.phases[0].cache));
     let registry = standard();
     let plan = bind(
         pipeline,
@@ -251,7 +253,7 @@ fn asked(house: &House, change: impl FnOnce(&mut CachePolicy)) -> Vec<Asked> {
             host: serde_json::json!({}),
             env: serde_json::Map::new(),
             set: Vec::new(),
-            selection: Selection { only: vec!["pool".to_owned()], skip: Vec::new() },
+            selection: Selection { only: vec!["pool".to_owned()], ..Selection::default() },
         },
     )
     .unwrap();
@@ -270,12 +272,14 @@ fn asked(house: &House, change: impl FnOnce(&mut CachePolicy)) -> Vec<Asked> {
         progress: ProgressBoard::default(),
         cancel: CancellationToken::new(),
         abandon: CancellationToken::new(),
+        secrets: Secrets::default(),
+        leash: Leash::new("/bin/true".into(), &house.path("results"), "test"),
         program_digest: OnceLock::new(),
         clock: clock.clone(),
     };
     let cache = CacheDirectory::new(house.path("cache"), clock).listening();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(preview(&plan, &Memory::Use(cache.clone()), &Arc::new(context)));
+    runtime.block_on(preview(&Arc::new(plan), &Memory::Use(cache.clone()), &Arc::new(context)));
     cache.asked()
 }
 
@@ -284,7 +288,7 @@ fn the_policy_of_a_phase_says_on_what_its_decision_depends_and_for_whom_it_holds
     let house = House::with_phases(POOL);
     house.put("host/etc/machine-id", "0123456789abcdef0123456789abcdef\n");
     house.put("conf/a.yaml", "one");
-    let glob = |glob: &str| Spot { value: glob.to_owned(), span: 0..0 };
+    let glob = |glob: &str| Spot { value: glob.to_owned(), span: Extent::default() };
     let with_input = || asked(&house, |policy| policy.inputs = vec![glob("conf/*.yaml")]).remove(0);
     let plain = asked(&house, |_| ()).remove(0);
     let one = with_input();

@@ -133,3 +133,12 @@ fn expressions_and_secrets_stand_for_values_in_the_schema_where_they_do_for_the_
         "version: 1\nphases: { a: { uses: readiness, timeout: \"{{ vars.t }}\" } }"
     )));
 }
+
+#[test]
+fn the_pipeline_for_boot_leaves_what_decisions_are_found_under_as_it_is() {
+    let boot = yaml(&fs::read_to_string(checkout().join("pipelines/boot.yaml")).unwrap());
+    assert_eq!(boot["extends"], "optimize.yaml");
+    assert!(boot["vars"].is_null() && boot["defaults"].is_null());
+    let said: Vec<&String> = boot["phases"].as_object().unwrap().keys().collect();
+    assert_eq!(said, ["readiness", "integration_tests"], "neither measures a decision");
+}

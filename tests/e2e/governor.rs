@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::house::{House, Running};
+use crate::house::{House, Running, list};
 
 const CPU: &str = "host/sys/devices/system/cpu";
 pub const SWAPPINESS: &str = "host/proc/sys/vm/swappiness";
@@ -71,7 +71,7 @@ fn trimmed(house: &House) -> BTreeMap<PathBuf, String> {
 }
 
 fn changes(house: &House) -> Vec<Value> {
-    house.report()["phases"]["cpu_governor"]["changes"].as_array().unwrap().clone()
+    list(&house.report()["phases"]["cpu_governor"]["changes"])
 }
 
 #[test]

@@ -195,6 +195,11 @@ pub fn unprivileged(program: &Path) -> Command {
     command
 }
 
+/// The items of a list in a report, which leaves out empty ones.
+pub fn list(value: &Value) -> Vec<Value> {
+    value.as_array().cloned().unwrap_or_default()
+}
+
 /// Asks again and again until it is so.
 pub fn wait_until(what: &str, mut so: impl FnMut() -> bool) {
     let started = Instant::now();

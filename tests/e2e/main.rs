@@ -8,6 +8,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what can't be is a failed test")]
 
 mod cache;
+mod command;
 mod crash;
 mod documents;
 mod engine;
@@ -21,6 +22,7 @@ mod powd;
 mod record;
 mod reports;
 mod resume;
+mod secrets;
 mod shell;
 mod signals;
 mod texts;

@@ -89,6 +89,17 @@ impl Postgres {
         format!("postgres://trueup@{folder}/postgres")
     }
 
+    /// For trueup, as a user who must give a password; `written` is the password as it stands in the URL.
+    pub fn url_with_password(&self, password: &str, written: &str) -> String {
+        let rules = "local all app scram-sha-256\nlocal all all trust\n";
+        fs::write(self.folder().join("data/pg_hba.conf"), rules).unwrap();
+        let quoted = password.replace('\'', "''");
+        self.query(&format!("CREATE ROLE app LOGIN PASSWORD '{quoted}'"));
+        self.query("SELECT pg_reload_conf()");
+        let folder = self.folder().display().to_string().replace('/', "%2F");
+        format!("postgres://app:{written}@{folder}/postgres")
+    }
+
     /// The rows that a query answers, one a line.
     pub fn query(&self, sql: &str) -> Vec<String> {
         let socket = self.folder().display().to_string();

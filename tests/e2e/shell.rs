@@ -149,8 +149,9 @@ fn eighty_columns_are_enough() {
         vec![vec!["report", "show"], vec!["report", "list"], vec!["check", "--kinds"]];
     let files: Vec<String> = fs::read_dir(checkout().join("pipelines"))
         .unwrap()
-        .map(|entry| entry.unwrap().path().display().to_string())
-        .filter(|path| path.ends_with(".yaml"))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .map(|path| path.display().to_string())
         .collect();
     for file in files.iter().map(String::as_str).chain(["p.yaml"]) {
         commands.push(vec!["check", file]);

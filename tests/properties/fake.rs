@@ -200,6 +200,7 @@ pub fn run(drawn: &[Drawn], jobs: usize, stop: Stop) -> Recorded {
     let sysroot = Sysroot::at(place.path().join("host"));
     let url = "sqlite::memory:".parse().unwrap_or_else(|_| "sqlite://none.db".parse().unwrap());
     let options = RunOptions {
+        secrets: trueup::secret::Secrets::default(),
         plan: Arc::new(plan(drawn)),
         results_dir: results_dir.clone(),
         memory: Memory::Off,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::disk;
-use crate::host::process::{ProcessSpec, run};
+use crate::host::process::ProcessSpec;
 use crate::phase::{Context, Dependencies, LoadShape, PhaseError, capacity};
 use crate::pipeline::GateObjective;
 
@@ -86,7 +86,8 @@ async fn command(argv: &[String], cx: &Context) -> Result<f64, PhaseError> {
     })?;
     let dir = Some(cx.run.pipeline_dir.clone()).filter(|dir| !dir.as_os_str().is_empty());
     let spec = ProcessSpec { cwd: dir, ..ProcessSpec::new(program, rest) };
-    let ended = run(&spec, FOREVER, OUTPUT_LIMIT, &cx.cancel)
+    let ended = cx
+        .run_process(spec, FOREVER, OUTPUT_LIMIT)
         .await
         .map_err(|error| PhaseError::because("could not measure for the gate", error))?;
     if !ended.status.success() {
@@ -112,10 +113,12 @@ mod tests {
     use crate::clock::Clock;
     use crate::database::DatabaseUrl;
     use crate::event::{PhaseName, ProgressBoard, RunId};
+    use crate::host::leash::Leash;
     use crate::host::{Facts, Sysroot};
     use crate::phase::{BoxFuture, Parameters, Ready, RunContext, Service, Services};
     use crate::powd::config::Config;
     use crate::powd::service;
+    use crate::secret::Secrets;
     use crate::store::TrialStore;
     use std::net::SocketAddr;
     use std::sync::{Arc, OnceLock};
@@ -164,6 +167,8 @@ mod tests {
             progress: ProgressBoard::default(),
             cancel: CancellationToken::new(),
             abandon: CancellationToken::new(),
+            secrets: Secrets::default(),
+            leash: Leash::new("/bin/true".into(), dir, "test"),
             program_digest: OnceLock::new(),
         };
         let upstream = Arc::new(vec![(name("service"), serde_json::Value::Null)]);

@@ -8,58 +8,93 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::task::JoinHandle;
 
-/// Which end of an output is kept when it grows over its limit.
+/// What may be read beyond the limit before it is dropped, in bytes.
+const SLACK: usize = 64 << 10;
+
+/// Where something of an output was left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keep {
-    First,
-    Last,
+pub struct Gap {
+    /// How many bytes stand before it.
+    pub at: usize,
+    /// How many bytes were left out.
+    pub bytes: u64,
 }
 
-/// What a process wrote to one pipe, within bounds. A process never waits for its reader.
+/// The beginning and the end of what a process wrote to one pipe; all of it where that is not too long.
 #[derive(Debug)]
-pub(super) struct Output {
-    keep: Keep,
+pub(super) struct Ends {
     limit: usize,
-    state: Mutex<(Vec<u8>, bool)>,
+    bytes: Vec<u8>,
+    left_out: u64,
 }
 
-impl Output {
-    pub(super) fn new(keep: Keep, limit: usize) -> Arc<Self> {
-        Arc::new(Self { keep, limit, state: Mutex::default() })
+impl Ends {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, bytes: Vec::new(), left_out: 0 }
     }
 
-    pub(super) fn push(&self, more: &[u8]) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let (bytes, truncated) = &mut *state;
-        match self.keep {
-            Keep::First => {
-                let taken = more.len().min(self.limit - bytes.len());
-                bytes.extend_from_slice(&more[..taken]);
-                *truncated |= taken < more.len();
-            }
-            Keep::Last => {
-                bytes.extend_from_slice(more);
-                let over = bytes.len().saturating_sub(self.limit);
-                bytes.drain(..over);
-                *truncated |= over > 0;
+    /// Reads a pipe until it is closed.
+    pub(super) async fn fill(&mut self, pipe: Option<impl AsyncRead + Unpin>) {
+        let Some(mut pipe) = pipe else { return };
+        while let Ok(1..) = pipe.read_buf(&mut self.bytes).await {
+            if self.bytes.len() > self.limit.saturating_add(SLACK) {
+                self.cut();
             }
         }
     }
 
-    pub(super) fn taken(&self) -> (Vec<u8>, bool) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Leaves out of the middle what is over the limit.
+    fn cut(&mut self) {
+        let over = self.bytes.len().saturating_sub(self.limit);
+        if over > 0 {
+            let middle = self.limit / 2;
+            self.bytes.drain(middle..middle + over);
+            self.left_out += over as u64;
+        }
     }
 
+    /// What was kept.
+    pub(super) fn kept(mut self) -> (Vec<u8>, Option<Gap>) {
+        self.cut();
+        let gap = Gap { at: self.limit / 2, bytes: self.left_out };
+        (self.bytes, (self.left_out > 0).then_some(gap))
+    }
+}
+
+/// The end of what a kept process wrote to one pipe.
+#[derive(Debug)]
+pub(super) struct Tail {
+    limit: usize,
+    bytes: Mutex<Vec<u8>>,
+}
+
+impl Tail {
+    pub(super) fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, bytes: Mutex::default() })
+    }
+
+    fn push(&self, more: &[u8]) {
+        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        bytes.extend_from_slice(more);
+        let over = bytes.len().saturating_sub(self.limit);
+        bytes.drain(..over);
+    }
+
+    pub(super) fn taken(&self) -> Vec<u8> {
+        self.bytes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads a pipe until it is closed, in a task of its own.
     pub(super) fn drain(
         self: &Arc<Self>,
         pipe: Option<impl AsyncRead + Send + Unpin + 'static>,
     ) -> Reader {
-        let output = Arc::clone(self);
+        let tail = Arc::clone(self);
         Reader(tokio::spawn(async move {
             let Some(mut pipe) = pipe else { return };
             let mut buffer = vec![0; 16 << 10];
             while let Ok(read @ 1..) = pipe.read(&mut buffer).await {
-                output.push(&buffer[..read]);
+                tail.push(&buffer[..read]);
             }
         }))
     }
@@ -78,20 +113,28 @@ impl Drop for Reader {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_tail_of_an_output_is_its_last_bytes() {
-        let output = Output::new(Keep::Last, 4);
-        output.push(b"abc");
-        output.push(b"def");
-        assert_eq!(output.taken(), (b"cdef".to_vec(), true));
+    async fn ends(written: &[u8], limit: usize) -> (Vec<u8>, Option<Gap>) {
+        let mut ends = Ends::new(limit);
+        ends.fill(Some(written)).await;
+        ends.kept()
     }
 
     #[test]
-    fn the_beginning_of_an_output_is_its_first_bytes() {
-        let output = Output::new(Keep::First, 4);
-        output.push(b"abc");
-        assert_eq!(output.taken(), (b"abc".to_vec(), false));
-        output.push(b"def");
-        assert_eq!(output.taken(), (b"abcd".to_vec(), true));
+    fn the_tail_of_an_output_is_its_last_bytes() {
+        let tail = Tail::new(4);
+        tail.push(b"abc");
+        tail.push(b"def");
+        assert_eq!(tail.taken(), b"cdef");
+    }
+
+    #[tokio::test]
+    async fn a_short_output_is_whole_and_of_a_long_one_the_middle_is_left_out() {
+        assert_eq!(ends(b"abcd", 4).await, (b"abcd".to_vec(), None));
+        assert_eq!(ends(b"abcdefg", 4).await, (b"abfg".to_vec(), Some(Gap { at: 2, bytes: 3 })));
+        assert_eq!(ends(b"ab", 0).await, (Vec::new(), Some(Gap { at: 0, bytes: 2 })));
+        let long: Vec<u8> = (0..1_000_000_u32).map(|number| number as u8).collect();
+        let (kept, gap) = ends(&long, 1001).await;
+        assert_eq!((&kept[..500], &kept[500..]), (&long[..500], &long[1_000_000 - 501..]));
+        assert_eq!(gap, Some(Gap { at: 500, bytes: 1_000_000 - 1001 }));
     }
 }

@@ -1,24 +1,33 @@
-//! `command`: a program of the user's, without a shell.
+//! `command`: a program of the user's, without a shell unless one is asked for.
 //!
-//! What it prints is kept within a limit. Where it prints a JSON object, the fields are visible downstream.
+//! Without a `cache` of its own in the pipeline it may change things, so it runs in apply, every time. With one it is
+//! a probe: it runs in decide, and its outputs are its decision. What it prints is kept within a limit; no value of a
+//! secret is in it from here on. Secrets are given to it by its environment or its input, never by its arguments,
+//! which everybody on the host can read.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::event::Check;
-use crate::host::process::{Finished, ProcessSpec, run};
-use crate::phase::{Applicability, Context, Kind, PhaseError, WithError};
-use crate::unit::Span;
+use crate::host::process::{Finished, Gap, ProcessSpec, Stdin};
+use crate::phase::{Applicability, Context, Dependencies, Kind, PhaseError, WithError};
+use crate::secret::{Secrets, stands_in};
+use crate::unit::{Bytes, Span};
 
-/// Most output that is kept of each stream, in bytes.
-const OUTPUT_LIMIT: usize = 1 << 20;
+/// Most that may be kept of each output: it becomes a part of the record and the report.
+const MOST_OUTPUT: u64 = 8 << 20;
 
 /// Longest time of a command that has no limit of its own: the phase's timeout ends it before.
-const FOREVER: std::time::Duration = std::time::Duration::from_hours(8760);
+const FOREVER: Duration = Duration::from_hours(8760);
+
+/// The shell that is started where one is asked for.
+const SHELL: &str = "/bin/sh";
 
 /// Runs a program.
 #[derive(Debug)]
@@ -28,54 +37,112 @@ pub struct Command;
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// Program and arguments, each as it is: there is no shell.
+    /// Program and arguments, each as it is: there is no shell. With `shell: true`, the one text that it runs.
     argv: Vec<String>,
-    /// Added to the environment.
+    /// Whether `argv` is a text for `/bin/sh -c`, with pipes and variables.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    shell: bool,
+    /// Added to the environment; may be secrets.
     #[serde(default)]
     env: BTreeMap<String, String>,
     /// The folder it starts in; a relative path starts at the pipeline's folder.
     cwd: Option<PathBuf>,
+    /// What it reads from its standard input, which is empty unless told; may hold secrets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stdin: Option<String>,
     /// Exit codes that are good.
     #[serde(default = "zero")]
     exit: Vec<i32>,
     /// How long it may take.
     limit: Option<Span>,
+    /// Most that is kept of each output; of a longer one, the beginning and the end.
+    #[serde(default = "output_limit")]
+    output_limit: Bytes,
+    /// What is visible of it downstream.
+    #[serde(default)]
+    outputs: Outputs,
 }
 
 fn zero() -> Vec<i32> {
     vec![0]
 }
 
+fn output_limit() -> Bytes {
+    Bytes(64 << 10)
+}
+
+/// What is visible of a command downstream, beside its exit code `code`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outputs {
+    /// `stdout` and `stderr` as texts; and the fields of a JSON object, if that is what it prints.
+    #[default]
+    Auto,
+    /// The fields of the JSON object that it must print.
+    Json,
+    /// `stdout` and `stderr` as texts.
+    Text,
+    /// Nothing more.
+    None,
+}
+
 /// What it finds.
 #[derive(Debug, Serialize)]
 pub struct Observation {}
 
-/// Nothing is to be decided.
+/// What a probe found, as it is visible downstream; of a command that is no probe, nothing.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Decision {}
+#[serde(transparent)]
+pub struct Decision(Map<String, Value>);
 
 impl Kind for Command {
     const NAME: &'static str = "command";
     const ABOUT: &'static str =
         "runs a program; a JSON object that it prints is visible downstream";
-    const REVISION: u32 = 1;
+    const REVISION: u32 = 2;
     const CACHED: bool = false;
+    const PROBES: bool = true;
     const LASTS: bool = true;
     type With = With;
     type Observation = Observation;
     type Decision = Decision;
 
     fn check(with: &With) -> Vec<WithError> {
-        let mut wrong = Vec::new();
-        if with.argv.first().is_none_or(String::is_empty) {
+        let mut wrong = check_argv(with);
+        if let Some(name) =
+            with.env.keys().find(|name| name.is_empty() || name.contains(['=', '\0']))
+        {
+            let told = format!("`{name}` can't be the name of a variable");
+            wrong.push(WithError::at("env", told).help("write it like `env: { NAME: value }`"));
+        }
+        if with.cwd.as_ref().is_some_and(|dir| stands_in(&dir.to_string_lossy())) {
             wrong.push(
-                WithError::at("argv", "there is no program")
-                    .help("write it like `argv: [/usr/bin/true]`"),
+                WithError::at("cwd", "the name of a folder can't be secret")
+                    .help("everybody on the host can read where a process is"),
             );
         }
         if with.exit.is_empty() {
             wrong.push(
                 WithError::at("exit", "no exit code would be good").help("write `exit: [0]`"),
+            );
+        }
+        if let Some(code) = with.exit.iter().find(|code| !(0..=255).contains(*code)) {
+            wrong.push(
+                WithError::at("exit", format!("{code} is no exit code"))
+                    .help("write numbers from 0 to 255"),
+            );
+        }
+        if with.limit.is_some_and(|limit| limit.0.is_zero()) {
+            wrong.push(
+                WithError::at("limit", "a limit of nothing ends every command")
+                    .help("give it some time, such as `30s`"),
+            );
+        }
+        if with.output_limit.0 > MOST_OUTPUT {
+            let most = Bytes(MOST_OUTPUT);
+            wrong.push(
+                WithError::at("output_limit", format!("more than {most} of an output is not kept"))
+                    .help("let the program write to a file, and print where that is"),
             );
         }
         wrong
@@ -85,47 +152,38 @@ impl Kind for Command {
         Ok(Applicability::Yes(Observation {}))
     }
 
-    async fn decide(_: &With, _: &Observation, _: &Context) -> Result<Decision, PhaseError> {
-        Ok(Decision {})
+    /// A probe finds something else when its program is another.
+    fn depends_on(with: &With, _: &Observation, cx: &Context) -> Result<Dependencies, PhaseError> {
+        let (name, _) = program(with);
+        let path = found(name, with, cx).ok_or_else(|| {
+            PhaseError::new(format!("could not find the program `{name}`"))
+                .help("install it, or give its path")
+        })?;
+        let digest = digest(&path).map_err(|error| {
+            PhaseError::because(format!("could not digest {}", path.display()), error)
+        })?;
+        Ok([("program".to_owned(), digest.into())].into())
     }
 
-    fn tell(with: &With, _: &Decision) -> String {
-        format!("runs {}", with.argv.join(" "))
+    async fn decide(with: &With, _: &Observation, cx: &Context) -> Result<Decision, PhaseError> {
+        if cx.remembered { run(with, cx).await.map(Decision) } else { Ok(Decision(Map::new())) }
     }
 
-    /// The program runs here, because it may change things.
+    fn tell(with: &With, decision: &Decision) -> String {
+        let what = with.argv.join(" ");
+        match decision.0.get("code") {
+            Some(code) => format!("{what}: exit code {code}"),
+            None => format!("runs {what}"),
+        }
+    }
+
     async fn apply(
         with: &With,
         _: &Observation,
         _: &Decision,
         cx: &Context,
     ) -> Result<Map<String, Value>, PhaseError> {
-        let mut spec = ProcessSpec::new(&with.argv[0], &with.argv[1..]);
-        spec.env.clone_from(&with.env);
-        let dir = with
-            .cwd
-            .as_ref()
-            .map_or(cx.run.pipeline_dir.clone(), |dir| cx.run.pipeline_dir.join(dir));
-        spec.cwd = Some(dir).filter(|dir| !dir.as_os_str().is_empty());
-        let limit = with.limit.map_or(FOREVER, |span| span.0);
-        let ended = run(&spec, limit, OUTPUT_LIMIT, &cx.cancel)
-            .await
-            .map_err(|error| PhaseError::because("could not run the command", error))?;
-        if !ended.status.code().is_some_and(|code| with.exit.contains(&code)) {
-            return Err(PhaseError::new(bad_end(with, &ended)));
-        }
-        if ended.truncated {
-            cx.note(format!("it printed more than {OUTPUT_LIMIT} bytes; the rest was not kept"));
-        }
-        let stdout = String::from_utf8_lossy(&ended.stdout).into_owned();
-        let mut outputs = match serde_json::from_str(&stdout) {
-            Ok(Value::Object(fields)) => fields,
-            _ => Map::new(),
-        };
-        outputs.insert("stdout".to_owned(), stdout.into());
-        outputs.insert("stderr".to_owned(), String::from_utf8_lossy(&ended.stderr).into());
-        outputs.insert("code".to_owned(), ended.status.code().into());
-        Ok(outputs)
+        if cx.remembered { Ok(Map::new()) } else { run(with, cx).await }
     }
 
     /// How it ended has been judged when it did.
@@ -139,10 +197,173 @@ impl Kind for Command {
     }
 }
 
+fn check_argv(with: &With) -> Vec<WithError> {
+    let mut wrong = Vec::new();
+    match with.argv.as_slice() {
+        [first, ..] if first.trim().is_empty() => {
+            wrong.push(
+                WithError::at("argv", "there is no program")
+                    .help("write it like `argv: [/usr/bin/true]`"),
+            );
+        }
+        [] => wrong.push(
+            WithError::at("argv", "there is no program")
+                .help("write it like `argv: [/usr/bin/true]`"),
+        ),
+        [_, _, ..] if with.shell => wrong.push(
+            WithError::at("argv", "a shell runs one text, and this is a list of several").help(
+                "write `argv: [\"first | second\"]` with `shell: true`, or leave `shell` out: a program needs no shell to get its arguments",
+            ),
+        ),
+        _ => {}
+    }
+    for (index, _) in with.argv.iter().enumerate().filter(|(_, text)| stands_in(text)) {
+        let told = "a secret can't be an argument: everybody on the host can read those";
+        let path = vec!["argv".to_owned(), index.to_string()];
+        let help = "give it by `env` or `stdin`, and let the program read it there";
+        wrong.push(WithError { path, message: told.to_owned(), help: Some(help.to_owned()) });
+    }
+    wrong
+}
+
+/// The program and its arguments.
+fn program(with: &With) -> (&str, Vec<&str>) {
+    let mut words = with.argv.iter().map(String::as_str);
+    if with.shell {
+        return (SHELL, ["-c"].into_iter().chain(words).collect());
+    }
+    (words.next().unwrap_or_default(), words.collect())
+}
+
+/// The folder it starts in; none for that of this process.
+fn folder(with: &With, cx: &Context) -> Option<PathBuf> {
+    let dir = &cx.run.pipeline_dir;
+    let dir = with.cwd.as_ref().map_or_else(|| dir.clone(), |own| dir.join(own));
+    Some(dir).filter(|dir| !dir.as_os_str().is_empty())
+}
+
+/// The file of a program: where it is said to be, or the first of its name in `PATH`.
+fn found(name: &str, with: &With, cx: &Context) -> Option<PathBuf> {
+    if name.contains('/') {
+        let dir = folder(with, cx).unwrap_or_default();
+        return Some(dir.join(name)).filter(|path| path.is_file());
+    }
+    let own = with.env.get("PATH").map(|path| path.clone().into());
+    let path = own.or_else(|| std::env::var_os("PATH"))?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
+/// BLAKE3 of a file.
+fn digest(path: &Path) -> std::io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(path)?)?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Runs it and answers what is visible of it.
+async fn run(with: &With, cx: &Context) -> Result<Map<String, Value>, PhaseError> {
+    let secrets = &cx.run.secrets;
+    let (name, args) = program(with);
+    let mut spec = ProcessSpec::new(name, args);
+    let revealed = |text: &String| secrets.reveal(text).into_owned();
+    spec.env = with.env.iter().map(|(name, value)| (name.clone(), revealed(value))).collect();
+    if let Some(input) = &with.stdin {
+        spec.stdin = Stdin::Bytes(revealed(input).into_bytes());
+    }
+    spec.cwd = folder(with, cx);
+    let limit = with.limit.map_or(FOREVER, |span| span.0);
+    let kept = usize::try_from(with.output_limit.0).unwrap_or(usize::MAX);
+    let ended = cx.run_process(spec, limit, kept).await;
+    let ended = ended.map_err(|error| {
+        let mut failed = PhaseError::because("could not run the command", error);
+        if let Some(help) = not_executable(name, with, cx) {
+            failed = failed.help(help);
+        }
+        failed
+    })?;
+    let stdout = text(&ended.stdout, ended.stdout_gap, secrets);
+    let stderr = text(&ended.stderr, ended.stderr_gap, secrets);
+    if !ended.status.code().is_some_and(|code| with.exit.contains(&code)) {
+        return Err(PhaseError::new(bad_end(with, &ended, &stderr)));
+    }
+    let outputs = outputs(with, &ended, stdout, stderr, secrets)?;
+    for (stream, gap) in [("output", ended.stdout_gap), ("error output", ended.stderr_gap)] {
+        if let Some(gap) = gap.filter(|_| with.outputs != Outputs::None) {
+            let limit = with.output_limit;
+            cx.note(format!(
+                "its {stream} is longer than {limit}: {} bytes were left out of its middle",
+                gap.bytes
+            ));
+        }
+    }
+    Ok(outputs)
+}
+
+/// What would help where a file is there and yet can't be run.
+fn not_executable(name: &str, with: &With, cx: &Context) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = found(name, with, cx)?;
+    let mode = path.metadata().ok()?.permissions().mode();
+    (mode & 0o111 == 0).then(|| format!("make it executable: `chmod +x {}`", path.display()))
+}
+
+/// An output as a text that tells no secret, and says what is not in it.
+fn text(bytes: &[u8], gap: Option<Gap>, secrets: &Secrets) -> String {
+    let received = |bytes: &[u8]| {
+        let mut text = String::from_utf8_lossy(bytes).into_owned();
+        secrets.receive(&mut text);
+        text
+    };
+    let Some(gap) = gap else { return received(bytes) };
+    let (begin, end) = bytes.split_at(gap.at);
+    let (mut begin, mut end) = (received(begin), received(end));
+    secrets.cut_end(&mut begin);
+    secrets.cut_start(&mut end);
+    format!("{begin}\n[{} bytes left out]\n{end}", gap.bytes)
+}
+
+/// What is visible downstream.
+fn outputs(
+    with: &With,
+    ended: &Finished,
+    stdout: String,
+    stderr: String,
+    secrets: &Secrets,
+) -> Result<Map<String, Value>, PhaseError> {
+    let parsed = || -> Result<Map<String, Value>, serde_json::Error> {
+        // From the bytes: a value that is hidden in a text may have been a number.
+        let mut value: Value = serde_json::from_slice(&ended.stdout)?;
+        secrets.receive_in(&mut value);
+        serde_json::from_value(value)
+    };
+    let mut visible = match with.outputs {
+        Outputs::Json if ended.stdout_gap.is_some() => {
+            let told =
+                format!("it printed more than {}, so its JSON is not whole", with.output_limit);
+            return Err(PhaseError::new(told).help("raise `output_limit`"));
+        }
+        Outputs::Json => parsed().map_err(|error| {
+            PhaseError::because("it did not print a JSON object", error)
+                .help("`outputs: json` takes one object on standard output and nothing else")
+        })?,
+        Outputs::Auto
+            if ended.stdout_gap.is_none() && ended.stdout.trim_ascii().starts_with(b"{") =>
+        {
+            parsed().unwrap_or_default()
+        }
+        Outputs::Auto | Outputs::Text | Outputs::None => Map::new(),
+    };
+    if matches!(with.outputs, Outputs::Auto | Outputs::Text) {
+        visible.insert("stdout".to_owned(), stdout.into());
+        visible.insert("stderr".to_owned(), stderr.into());
+    }
+    visible.insert("code".to_owned(), ended.status.code().into());
+    Ok(visible)
+}
+
 /// What is said of a program that did not end as wanted: how it did, and its last words.
-fn bad_end(with: &With, ended: &Finished) -> String {
+fn bad_end(with: &With, ended: &Finished, stderr: &str) -> String {
     let wanted: Vec<String> = with.exit.iter().map(ToString::to_string).collect();
-    let stderr = String::from_utf8_lossy(&ended.stderr);
     let lines: Vec<&str> = stderr.lines().filter(|line| !line.trim().is_empty()).collect();
     let last = lines[lines.len().saturating_sub(3)..].join(" | ");
     let said = if last.is_empty() { String::new() } else { format!(": {last}") };
@@ -152,4 +373,41 @@ fn bad_end(with: &With, ended: &Finished) -> String {
         ended.status,
         wanted.join(" or ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn wrong(with: Value) -> Vec<(String, String)> {
+        let with: With = serde_json::from_value(with).unwrap();
+        let wrong = Command::check(&with).into_iter();
+        wrong.map(|error| (error.path.join("."), error.message)).collect()
+    }
+
+    #[test]
+    fn what_a_command_can_not_be_told_is_said_with_its_place() {
+        for (with, place) in [
+            (json!({ "argv": [] }), "argv"),
+            (json!({ "argv": [" "] }), "argv"),
+            (json!({ "argv": ["a", "b"], "shell": true }), "argv"),
+            (json!({ "argv": ["a", "x⟦secret env PW⟧"] }), "argv.1"),
+            (json!({ "argv": ["echo ⟦secret env PW⟧"], "shell": true }), "argv.0"),
+            (json!({ "argv": ["a"], "cwd": "⟦secret env PW⟧" }), "cwd"),
+            (json!({ "argv": ["a"], "env": { "A=B": "" } }), "env"),
+            (json!({ "argv": ["a"], "exit": [] }), "exit"),
+            (json!({ "argv": ["a"], "exit": [256] }), "exit"),
+            (json!({ "argv": ["a"], "limit": "0s" }), "limit"),
+            (json!({ "argv": ["a"], "output_limit": "1GiB" }), "output_limit"),
+        ] {
+            let told = wrong(with.clone());
+            assert!(told.len() == 1 && told[0].0 == place, "{with}: {told:?}");
+        }
+        let right = json!({
+            "argv": ["a | b"], "shell": true, "stdin": "⟦secret env PW⟧", "env": { "A": "⟦secret env PW⟧" },
+            "exit": [0, 3], "limit": "1s", "output_limit": "1KiB", "outputs": "json",
+        });
+        assert_eq!(wrong(right), []);
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::database::{Database, DatabaseUrl, Engine};
+use crate::database::{Database, Engine, SealedUrl};
 use crate::event::{Check, CheckState};
 use crate::host::reading::{self, Bound, Reading, Unreadable};
 use crate::measure::model::Measurement;
@@ -40,7 +40,7 @@ pub struct With {
     /// Least limit of open files.
     min_open_files: Option<u64>,
     /// A database that must answer.
-    database: Option<DatabaseUrl>,
+    database: Option<SealedUrl>,
     /// How long to wait for what can pass.
     #[serde(default)]
     wait: Span,
@@ -223,8 +223,15 @@ fn looked(
 
 /// Whether the database answers, and how fast. An SQLite file that is not there yet only needs its folder to be
 /// writable, which the free disk tells.
-async fn reach(url: &DatabaseUrl, cx: &Context) -> Looked {
+async fn reach(url: &SealedUrl, cx: &Context) -> Looked {
     let wanted = "answers".to_owned();
+    let url = match cx.database(url) {
+        Ok(url) => url,
+        Err(error) => {
+            let seen = Seen::Unreadable { reason: error.told() };
+            return Looked { name: "database", seen, wanted, can_pass: false, good: false };
+        }
+    };
     let source = url.to_string();
     if url.engine() == Engine::Sqlite && !url.file().is_some_and(|file| file.exists()) {
         let told = "will be made when first used".to_owned();
@@ -232,7 +239,7 @@ async fn reach(url: &DatabaseUrl, cx: &Context) -> Looked {
         return Looked { name: "database", seen, wanted, can_pass: false, good: true };
     }
     let started = cx.run.clock.instant();
-    let answered = Database::probe(url, PATIENCE).await;
+    let answered = Database::probe(&url, PATIENCE).await;
     let value = (cx.run.clock.instant() - started).as_secs_f64() * 1000.0;
     let (seen, good) = match answered {
         Ok(()) => (

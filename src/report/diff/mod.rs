@@ -211,7 +211,7 @@ fn compare(path: &str, from: &Value, to: &Value, found: &mut Vec<FieldDiffers>) 
         }
         (from, to) if from == to => {}
         (from, to) => {
-            found.push(FieldDiffers { path: path.to_owned(), from: from.clone(), to: to.clone() })
+            found.push(FieldDiffers { path: path.to_owned(), from: from.clone(), to: to.clone() });
         }
     }
 }

@@ -167,7 +167,7 @@ mod tests {
     #[test]
     fn the_pipelines_that_ran_last_are_kept() {
         let dir = tempfile::tempdir().unwrap();
-        for at in 0..PIPELINES as i64 + 3 {
+        for at in 0..i64::try_from(PIPELINES).unwrap() + 3 {
             keep(dir.path(), &run(&format!("p{at}"), at, &[("a", Outcome::Success, 1.0, false)]))
                 .unwrap();
         }

@@ -10,7 +10,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use crate::event::OverallStatus;
-use crate::report::{PhaseReport, Report};
+use crate::report::{CacheReport, PhaseReport, Report};
 
 const STATUSES: [OverallStatus; 4] = [
     OverallStatus::Success,
@@ -73,12 +73,14 @@ fn of_run(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
     Ok(())
 }
 
+/// Where a decision came from that can be remembered; one that costs nothing is not.
+fn remembered(phase: &PhaseReport) -> Option<&CacheReport> {
+    phase.cache.as_deref().filter(|cache| cache.hit || cache.key.is_some() || cache.miss.is_some())
+}
+
 /// Whether each decision that can be remembered was.
 fn decisions(report: &Report) -> impl Iterator<Item = bool> {
-    let caches = report.phases.values().filter_map(|phase| phase.cache.as_ref());
-    caches
-        .filter(|cache| cache.hit || cache.key.is_some() || cache.miss.is_some())
-        .map(|cache| cache.hit)
+    report.phases.values().filter_map(remembered).map(|cache| cache.hit)
 }
 
 /// A family with one sample for each phase that has got it.
@@ -101,13 +103,13 @@ const FAMILIES: [Family; 4] = [
     },
     Family {
         name: "trueup_phase_cache_hit",
-        help: "1 when the decision of a phase came from the cache, 0 when it was worked out or measured.",
-        value: |phase| phase.cache.as_ref().map(|cache| f64::from(u8::from(cache.hit))),
+        help: "1 when the decision of a phase came from the cache, 0 when it was measured.",
+        value: |phase| remembered(phase).map(|cache| f64::from(u8::from(cache.hit))),
     },
     Family {
         name: "trueup_phase_decision_age_seconds",
         help: "How old the decision of a phase was in the last run.",
-        value: |phase| phase.cache.as_ref().map(|cache| cache.age_seconds.unwrap_or(0.0)),
+        value: |phase| remembered(phase).map(|cache| cache.age_seconds.unwrap_or(0.0)),
     },
 ];
 

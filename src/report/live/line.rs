@@ -9,12 +9,12 @@ const RUN: &str = "trueup";
 
 /// A line about an event that a person would want to see as it happens: phase, and text.
 pub(super) fn line(event: &Event) -> Option<(&str, Cow<'_, str>)> {
-    fn of(phase: &PhaseName, text: String) -> Option<(&str, Cow<'_, str>)> {
-        Some((phase.as_str(), text.into()))
+    fn of(phase: &PhaseName, text: String) -> (&str, Cow<'_, str>) {
+        (phase.as_str(), text.into())
     }
-    match event {
+    let said = match event {
         Event::RunStarted { run, pipeline, .. } => {
-            Some((RUN, format!("run {run} of {} ({})", pipeline.name, pipeline.file).into()))
+            (RUN, format!("run {run} of {} ({})", pipeline.name, pipeline.file).into())
         }
         Event::Recovered(run) => {
             let what = if run.changes.is_empty() {
@@ -25,7 +25,7 @@ pub(super) fn line(event: &Event) -> Option<(&str, Cow<'_, str>)> {
                 each.join("; ")
             };
             let cut_off = &run.cut_off;
-            Some((RUN, format!("found run {cut_off} cut off and took it back: {what}").into()))
+            (RUN, format!("found run {cut_off} cut off and took it back: {what}").into())
         }
         Event::Decided { phase, source, told, .. } => {
             let from = match source {
@@ -67,7 +67,7 @@ pub(super) fn line(event: &Event) -> Option<(&str, Cow<'_, str>)> {
             of(phase, format!("gate: {} ({from})", gate.told()))
         }
         Event::Noted { phase, text } => {
-            Some((phase.as_ref().map_or(RUN, PhaseName::as_str), text.into()))
+            (phase.as_ref().map_or(RUN, PhaseName::as_str), text.into())
         }
         Event::PhaseRetried { phase, attempt, reason, .. } => {
             of(phase, format!("attempt {attempt} failed, trying again: {reason}"))
@@ -83,8 +83,9 @@ pub(super) fn line(event: &Event) -> Option<(&str, Cow<'_, str>)> {
         | Event::Measured { .. }
         | Event::TrialEnded { .. }
         | Event::Checked { .. }
-        | Event::RunEnded { .. } => None,
-    }
+        | Event::RunEnded { .. } => return None,
+    };
+    Some(said)
 }
 
 /// An age in the largest two units.

@@ -27,7 +27,7 @@ const PACE: Duration = Duration::from_secs(1);
 const RENEW: Duration = Duration::from_secs(20);
 
 /// By how much at most.
-const EXTENSION: Duration = Duration::from_secs(60);
+const EXTENSION: Duration = Duration::from_mins(1);
 
 /// What a phase that has run into its timeout gets to clean up.
 const CLEAN_UP: Duration = Duration::from_secs(10);
@@ -235,12 +235,12 @@ mod tests {
     #[test]
     fn of_many_statuses_in_a_second_the_last_is_said() {
         let (mut state, clock) = state();
-        let stage = |stage| Event::StageStarted { phase: name("a"), stage };
-        state.take(&stage(Stage::Observe), clock.instant());
+        let began = |stage| Event::StageStarted { phase: name("a"), stage };
+        state.take(&began(Stage::Observe), clock.instant());
         let first = state.due(clock.instant()).unwrap();
         assert!(first.contains("STATUS=a: observe, 0 of 2 phases ended\n"), "{first}");
-        state.take(&stage(Stage::Decide), clock.instant());
-        state.take(&stage(Stage::Apply), clock.instant());
+        state.take(&began(Stage::Decide), clock.instant());
+        state.take(&began(Stage::Apply), clock.instant());
         assert_eq!(state.due(clock.instant()), None);
         clock.advance(PACE);
         let next = state.due(clock.instant()).unwrap();

@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::database::{Database, DatabaseUrl, Engine, PoolSize};
+use crate::database::{Database, Engine, PoolSize, SealedUrl};
 use crate::event::Check;
 use crate::host::Fact;
 use crate::measure::knee::{Knee, KneeRule, KneeVerdict, SizePoint, knee};
@@ -40,7 +40,7 @@ pub struct DbPool;
 #[serde(deny_unknown_fields)]
 pub struct With {
     /// The database: <sqlite://PATH> or <postgres://USER@HOST/DATABASE>.
-    url: DatabaseUrl,
+    url: SealedUrl,
     /// Smallest size to try.
     #[serde(default = "five")]
     #[schemars(range(min = 1, max = 1000))]
@@ -141,8 +141,8 @@ impl Kind for DbPool {
         wrong
     }
 
-    async fn observe(with: &With, _cx: &Context) -> Result<Applicability<Observation>, PhaseError> {
-        let engine = with.url.engine();
+    async fn observe(with: &With, cx: &Context) -> Result<Applicability<Observation>, PhaseError> {
+        let engine = cx.database(&with.url)?.engine();
         let mut found = Observation {
             engine: engine.name(),
             version: None,
@@ -152,7 +152,7 @@ impl Kind for DbPool {
         // An embedded engine has nothing to tell that this program does not know, and looking must not write.
         if engine == Engine::Postgres {
             let database =
-                open(with, PoolSize { acquire: PATIENCE, ..PoolSize::exactly(1) }).await?;
+                open(with, PoolSize { acquire: PATIENCE, ..PoolSize::exactly(1) }, cx).await?;
             let asked = workload::server(&database).await;
             database.close().await;
             let server =
@@ -194,7 +194,7 @@ impl Kind for DbPool {
         found: &Observation,
         cx: &Context,
     ) -> Result<Decision, PhaseError> {
-        let admin = open(with, PoolSize::exactly(1)).await?;
+        let admin = open(with, PoolSize::exactly(1), cx).await?;
         let table = Scratch::new("pool", cx);
         let prepared = workload::prepare(&admin, &table).await;
         let measured = match prepared {
@@ -226,10 +226,10 @@ impl Kind for DbPool {
         with: &With,
         _: &Observation,
         decision: &Decision,
-        _: &Context,
+        cx: &Context,
     ) -> Result<Vec<Check>, PhaseError> {
         let wanted = decision.pool_size;
-        let database = open(with, PoolSize::exactly(wanted)).await?;
+        let database = open(with, PoolSize::exactly(wanted), cx).await?;
         let held = workload::hold_all(&database, wanted).await;
         database.close().await;
         let held = held.map_err(|error| {
@@ -253,8 +253,8 @@ fn shape(knee: &Knee) -> &'static str {
     }
 }
 
-async fn open(with: &With, size: PoolSize) -> Result<Database, PhaseError> {
-    Database::open(&with.url, size).await.map_err(|error| {
+async fn open(with: &With, size: PoolSize, cx: &Context) -> Result<Database, PhaseError> {
+    Database::open(&cx.database(&with.url)?, size).await.map_err(|error| {
         PhaseError::because("could not reach the database", error)
             .help("check the URL, and that the server accepts connections")
     })
@@ -294,8 +294,9 @@ async fn measure(
     table: &Scratch,
     cx: &Context,
 ) -> Result<LoadReport, PhaseError> {
-    let pool = open(with, PoolSize { acquire: Duration::from_secs(30), ..PoolSize::exactly(size) })
-        .await?;
+    let pool =
+        open(with, PoolSize { acquire: Duration::from_secs(30), ..PoolSize::exactly(size) }, cx)
+            .await?;
     let mix = Mix::new(pool.clone(), table);
     let cpus = cx.run.facts.cpus.usable.as_ref().map_or(1, |usable| usable.value);
     let setting = Setting {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::event::{Check, CheckState};
-use crate::host::process;
+use crate::host::process::ProcessSpec;
 use crate::measure::model::Measurement;
 use crate::phase::{Applicability, Context, Kind, PhaseError, capacity};
 use suite::{CommandCheck, Suite, SuiteCheck, ThroughputCheck, What};
@@ -110,7 +110,7 @@ impl Kind for IntegrationTests {
 async fn run_check(check: &SuiteCheck, cx: &Context) -> Result<CheckState, PhaseError> {
     match &check.what {
         What::Http(wanted) => http::check(wanted, cx.service()?.ready().address).await,
-        What::Sql(wanted) => sql::check(wanted).await,
+        What::Sql(wanted) => sql::check(wanted, cx).await,
         What::Command(wanted) => command(wanted, cx).await,
         What::Throughput(wanted) => throughput(&check.name, wanted, cx).await,
     }
@@ -128,10 +128,11 @@ fn state(good: bool, seen: String, wanted: String, source: impl Into<String>) ->
 async fn command(wanted: &CommandCheck, cx: &Context) -> Result<CheckState, PhaseError> {
     let (program, args) =
         wanted.argv.split_first().ok_or_else(|| PhaseError::new("the command is empty"))?;
-    let mut spec = process::ProcessSpec::new(program, args);
+    let mut spec = ProcessSpec::new(program, args);
     spec.cwd = Some(cx.run.pipeline_dir.clone()).filter(|dir| !dir.as_os_str().is_empty());
     let limit = wanted.timeout.map_or(COMMAND_LIMIT, |span| span.0);
-    let ended = process::run(&spec, limit, OUTPUT_LIMIT, &cx.cancel)
+    let ended = cx
+        .run_process(spec, limit, OUTPUT_LIMIT)
         .await
         .map_err(|error| PhaseError::because("could not run the command", error))?;
     let stdout = String::from_utf8_lossy(&ended.stdout).trim().to_owned();

@@ -8,14 +8,14 @@ use super::state;
 use super::suite::SqlCheck;
 use crate::database::{Database, PoolSize};
 use crate::event::CheckState;
-use crate::phase::PhaseError;
+use crate::phase::{Context, PhaseError};
 use crate::with_pool;
 
 /// How long a query may take.
 const LIMIT: Duration = Duration::from_secs(30);
 
-pub(super) async fn check(wanted: &SqlCheck) -> Result<CheckState, PhaseError> {
-    let database = Database::open(&wanted.url, PoolSize::exactly(1))
+pub(super) async fn check(wanted: &SqlCheck, cx: &Context) -> Result<CheckState, PhaseError> {
+    let database = Database::open(&cx.database(&wanted.url)?, PoolSize::exactly(1))
         .await
         .map_err(|error| PhaseError::because("could not reach the database", error))?;
     // The query is the suite's own text: whoever writes the suite may ask what they like.

@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::database::DatabaseUrl;
+use crate::database::SealedUrl;
 use crate::diagnostic::{Diagnostic, Diagnostics, Place, Source};
 use crate::disk;
 use crate::phase::LoadShape;
@@ -112,7 +112,7 @@ pub(super) enum Method {
 #[serde(deny_unknown_fields)]
 pub(super) struct SqlCheck {
     /// The database.
-    pub(super) url: DatabaseUrl,
+    pub(super) url: SealedUrl,
     /// Answers one row of one whole number.
     pub(super) query: String,
     /// The number wanted.

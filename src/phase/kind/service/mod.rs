@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use crate::database::DatabaseUrl;
+use crate::database::SealedUrl;
 use crate::event::{Check, CheckState};
 use crate::host::attributes::{WantedAttributes, attributes};
 use crate::host::reading::{Bound, open_file_limit};
@@ -50,7 +50,7 @@ pub struct With {
     #[serde(default = "auto")]
     backend: Backend,
     /// Where it records proofs: <sqlite://PATH> or <postgres://USER@HOST/DATABASE>.
-    database: DatabaseUrl,
+    database: SealedUrl,
     /// Connections to the database.
     #[serde(default = "five")]
     #[schemars(range(min = 1, max = 1024))]
@@ -185,7 +185,7 @@ impl Kind for ServiceStartup {
         found: &Observation,
         cx: &Context,
     ) -> Result<Decision, PhaseError> {
-        let spawner = spawner(with, found, cx);
+        let spawner = spawner(with, found, cx)?;
         let startup =
             startup::measure(&spawner, &found.parameters, with.startup_samples, cx).await?;
         Ok(Decision {
@@ -207,7 +207,7 @@ impl Kind for ServiceStartup {
         decision: &Decision,
         cx: &Context,
     ) -> Result<Map<String, Value>, PhaseError> {
-        let spawner = spawner(with, found, cx);
+        let spawner = spawner(with, found, cx)?;
         spawner.sweep().await?;
         if decision.preload {
             startup::preload(&cx.run.program, cx).await?;
@@ -279,8 +279,8 @@ fn look(with: &With, cx: &Context) -> Observation {
     }
 }
 
-fn spawner(with: &With, found: &Observation, cx: &Context) -> Spawner {
-    Spawner::new(with.database.clone(), with.difficulty, found.wanted.clone(), cx)
+fn spawner(with: &With, found: &Observation, cx: &Context) -> Result<Spawner, PhaseError> {
+    Ok(Spawner::new(cx.database(&with.database)?, with.difficulty, found.wanted.clone(), cx))
 }
 
 fn compare(name: &str, seen: String, wanted: String) -> Check {
