@@ -1,13 +1,16 @@
 //! What can be typed. This definition is also the help and the manual.
 
-use std::net::SocketAddr;
+mod service;
+mod texts;
+
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum, builder::styling};
 
-use crate::database::DatabaseUrl;
 use crate::unit::{Bytes, Span};
+
+pub(super) use service::{LoadArgs, PowdArgs};
+pub(super) use texts::{CompletionShell, CompletionsArgs, ManArgs, SchemaArgs, SchemaOf};
 
 const STYLES: styling::Styles = styling::Styles::styled()
     .header(styling::AnsiColor::Green.on_default().bold())
@@ -428,145 +431,6 @@ pub(super) struct RollbackArgs {
     pub(super) state: StateArgs,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct PowdArgs {
-    /// Where to listen; port 0 takes a free one.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8645")]
-    pub(super) listen: SocketAddr,
-
-    /// Listen elsewhere than on loopback, without encryption.
-    #[arg(long)]
-    pub(super) public: bool,
-
-    /// Where proofs are recorded: <sqlite://PATH> or <postgres://USER@HOST/DATABASE>.
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "TRUEUP_DATABASE_URL",
-        default_value = "sqlite://results/trueup.db",
-        hide_env_values = true
-    )]
-    pub(super) database: DatabaseUrl,
-
-    /// Table of the record; it is made when missing.
-    #[arg(long, value_name = "TABLE", default_value = "powd_proofs")]
-    pub(super) ledger: String,
-
-    /// Connections to the database.
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub(super) pool_size: u32,
-
-    /// Threads that verify; as many as usable CPUs unless told.
-    #[arg(long, value_name = "N")]
-    pub(super) threads: Option<usize>,
-
-    /// Most proofs in one transaction.
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    pub(super) batch_size: usize,
-
-    /// Longest wait of a proof for others to share its transaction.
-    #[arg(long, value_name = "DURATION", default_value = "1ms")]
-    pub(super) linger: Span,
-
-    /// Most requests waiting to be verified; beyond it the answer is 429.
-    #[arg(long, value_name = "N", default_value_t = 1024)]
-    pub(super) queue: usize,
-
-    /// Leading zero bits that a challenge proof must have.
-    #[arg(long, value_name = "BITS", default_value_t = 16)]
-    pub(super) difficulty: u8,
-
-    /// CPUs to run on, such as 0,2-3.
-    #[arg(long, value_name = "LIST")]
-    pub(super) cpus: Option<String>,
-
-    /// Niceness to run at, from -20 to 19.
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    pub(super) nice: Option<i32>,
-
-    /// Limit of open files.
-    #[arg(long, value_name = "N")]
-    pub(super) open_files: Option<u64>,
-
-    /// Stop when standard input ends: the process that holds it open has gone.
-    #[arg(long)]
-    pub(super) stop_with_stdin: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct LoadArgs {
-    /// The service to load.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8645")]
-    pub(super) target: SocketAddr,
-
-    /// Clients, each with a connection of its own and one request at a time.
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    pub(super) clients: usize,
-
-    /// Proofs in one request.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(super) batch: usize,
-
-    /// Open loop: requests a second, whether or not answers come. Closed loop unless given.
-    #[arg(long, value_name = "PER_SECOND")]
-    pub(super) rate: Option<f64>,
-
-    /// How long to measure, after the warm-up.
-    #[arg(long, value_name = "DURATION", default_value = "10s")]
-    pub(super) duration: Span,
-
-    /// Leading zero bits of the proofs; at least what the service asks for.
-    #[arg(long, value_name = "BITS", default_value_t = 16)]
-    pub(super) difficulty: u8,
-
-    /// As JSON.
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct SchemaArgs {
-    /// Of what.
-    #[arg(value_enum, default_value_t = SchemaOf::Pipeline)]
-    pub(super) of: SchemaOf,
-}
-
-/// A document that has a published form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum SchemaOf {
-    /// Pipelines, with what each kind of phase is told.
-    Pipeline,
-    /// Plans, as `trueup plan -o` writes them.
-    Plan,
-    /// Reports.
-    Report,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct CompletionsArgs {
-    /// The shell.
-    #[arg(value_enum)]
-    pub(super) shell: CompletionShell,
-}
-
-/// A shell that completions can be made for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum CompletionShell {
-    /// GNU bash, with bash-completion or without.
-    Bash,
-    /// zsh.
-    Zsh,
-    /// fish.
-    Fish,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ManArgs {
-    /// Write trueup.1 and a page for each command into this folder; without it, the first page is printed.
-    #[arg(value_name = "DIR")]
-    pub(super) dir: Option<PathBuf>,
-}
-
 fn report_file(text: &str) -> Result<(ReportFormat, PathBuf), String> {
     let (format, path) = text.split_once('=').ok_or("write it as FORMAT=PATH")?;
     let format = ReportFormat::from_str(format, false)
@@ -588,13 +452,6 @@ fn report_file(text: &str) -> Result<(ReportFormat, PathBuf), String> {
 fn name_value(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
     Ok((name.trim().to_owned(), value.to_owned()))
-}
-
-impl LoadArgs {
-    /// How long to measure.
-    pub(super) fn window(&self) -> Duration {
-        self.duration.0
-    }
 }
 
 /// Most memory that a report read back may take.
