@@ -100,6 +100,8 @@ fn once(phases: usize, place: &Path) -> (f64, f64) {
     let sysroot = Sysroot::at(place.join("host"));
     let results_dir = place.join("results");
     let url = "sqlite://none.db".parse().expect("a database that nobody opens");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
     let options = RunOptions {
         secrets: trueup::secret::Secrets::default(),
         plan: Arc::new(plan),
@@ -110,6 +112,7 @@ fn once(phases: usize, place: &Path) -> (f64, f64) {
         clock: clock.clone(),
         program: PathBuf::from("/bin/true"),
         jobs: 4,
+        workers: runtime.handle().clone(),
         shutdown: Shutdown::new(),
         readers: vec![Box::new(RunFiles::new(results_dir, Wanted::default()))],
         progress: ProgressBoard::default(),
@@ -117,8 +120,6 @@ fn once(phases: usize, place: &Path) -> (f64, f64) {
         earlier: Earlier::default(),
         wait: Duration::ZERO,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.expect("a runtime");
     let started = Instant::now();
     runtime.block_on(trueup::engine::run(options)).expect("a run");
     (bound, started.elapsed().as_secs_f64())

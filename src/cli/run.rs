@@ -56,8 +56,10 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
     let trials = trial_store(&options.state, &facts, &clock)?;
     let sysroot = wire::sysroot(&options.pipeline.sysroot)?;
     let program = program()?;
-    let ended = wire::runtime()?.block_on(async {
-        let shutdown = Shutdown::listen(exit::leave)?;
+    let workers = wire::runtime()?;
+    // Signals are heard among the workers, whatever the order of the run is at.
+    let shutdown = workers.block_on(async { Shutdown::listen(exit::leave) })?;
+    let ended = wire::front()?.block_on(async {
         let run = run_plan(RunOptions {
             plan,
             results_dir: options.state.results.clone(),
@@ -68,6 +70,7 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
             clock,
             program,
             jobs: usize::from(options.jobs),
+            workers: workers.handle().clone(),
             shutdown: shutdown.clone(),
             readers,
             progress,

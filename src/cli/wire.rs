@@ -126,7 +126,13 @@ fn environment() -> Map<String, Value> {
         .collect()
 }
 
-/// The runtime of a command.
+/// The runtime in which a run is ordered: on this thread, because handing each step to another costs more than the step.
+pub(super) fn front() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::because("cli::runtime", &error))
+}
+
+/// The runtime of what has work to do.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(|error| Failure::because("cli::runtime", &error))

@@ -34,6 +34,17 @@ enum State {
     Ended(Outcome),
 }
 
+/// What may still be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Pace {
+    /// Everything.
+    Going,
+    /// What always runs.
+    Stopping,
+    /// Nothing.
+    Abandoned,
+}
+
 /// What the dispatcher is told.
 #[derive(Debug)]
 pub enum Input {
@@ -113,8 +124,7 @@ pub struct Dispatcher {
     running: usize,
     open: usize,
     jobs: usize,
-    stopping: bool,
-    abandoned: bool,
+    pace: Pace,
     /// True when something optional inside a phase is not as wanted.
     partial: bool,
     finished: bool,
@@ -147,8 +157,7 @@ impl Dispatcher {
             running: 0,
             open: plan.phases.len(),
             jobs: jobs.max(1),
-            stopping: false,
-            abandoned: false,
+            pace: Pace::Going,
             partial: false,
             finished: false,
             outputs: Arc::new(Outputs::new(plan.phases.len())),
@@ -168,11 +177,8 @@ impl Dispatcher {
                 self.release(end.phase);
                 self.end(end);
             }
-            Input::Stop => self.stop(),
-            Input::Abandon => {
-                self.abandoned = true;
-                self.stop();
-            }
+            Input::Stop => self.stop(Pace::Stopping),
+            Input::Abandon => self.stop(Pace::Abandoned),
         }
         self.start_what_can();
         if self.open == 0 && !std::mem::replace(&mut self.finished, true) {
@@ -289,7 +295,7 @@ impl Dispatcher {
         if !self.plan.phases[position].selected {
             return end(Outcome::Skipped, NOT_SELECTED);
         }
-        if self.stopping && !self.goes_on(position) {
+        if !self.may_start(position) {
             // What it needs has ended after the stop; there is nobody left to start it.
             return end(Outcome::Cancelled, STOPPED);
         }
@@ -298,9 +304,13 @@ impl Dispatcher {
         None
     }
 
-    /// True when a stop does not keep the phase from starting.
-    fn goes_on(&self, position: usize) -> bool {
-        self.plan.spec(position).always && !self.abandoned
+    /// True when no stop keeps the phase from starting.
+    fn may_start(&self, position: usize) -> bool {
+        match self.pace {
+            Pace::Going => true,
+            Pace::Stopping => self.plan.spec(position).always,
+            Pace::Abandoned => false,
+        }
     }
 
     /// How a phase ends because one it needs ended badly.
@@ -316,14 +326,14 @@ impl Dispatcher {
     }
 
     /// Ready phases end unstarted, but for those that always run while the run is not abandoned.
-    fn stop(&mut self) {
-        self.stopping = true;
+    fn stop(&mut self, pace: Pace) {
+        self.pace = self.pace.max(pace);
         let parked = std::mem::take(&mut self.parked).into_values().flatten();
         let ready: BTreeSet<u32> =
             std::mem::take(&mut self.ready).into_iter().chain(parked).collect();
         for rank in ready {
             let position = self.order[rank as usize] as usize;
-            if self.goes_on(position) {
+            if self.may_start(position) {
                 self.ready.insert(rank);
             } else {
                 self.end(End::bare(position, Outcome::Cancelled, Some(STOPPED.to_owned())));

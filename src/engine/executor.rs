@@ -1,7 +1,9 @@
 //! Owns the tasks: starts units when the dispatcher says so and feeds it what comes back.
 //!
 //! A unit is first polled where it was started: one that has nothing to wait for, such as a decision from the cache
-//! that is already in force, ends without a task of its own. Only what waits becomes a task.
+//! that is already in force, ends without a task of its own. Only what waits becomes a task: among the workers, where it
+//! has work to do, and beside the executor where it only waits for others. Handing every command to another thread and
+//! back would cost as much as starting it.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};
@@ -10,6 +12,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{Id, JoinError, JoinSet, coop::unconstrained};
 
@@ -30,6 +33,8 @@ pub(super) struct Executor {
     pub(super) shared: Arc<Shared>,
     pub(super) shutdown: Shutdown,
     pub(super) jobs: usize,
+    /// Where phases run that have work of their own to do.
+    pub(super) workers: Handle,
 }
 
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -50,7 +55,7 @@ impl Live {
     fn drain(&mut self, recorder: &mut Recorder) {
         while let Ok(event) = self.events.try_recv() {
             let (_, happened) = self.dispatcher.handle(Input::Happened(event));
-            happened.into_iter().for_each(|event| recorder.record(event));
+            recorder.record_all(happened);
         }
     }
 }
@@ -95,6 +100,7 @@ impl Executor {
                         let end = self.joined(joined, &mut live).await;
                         live.inputs.push_back(Input::Ended(end));
                     }
+                    () = recorder.hand_on_in_time() => {}
                     written = self.write_decisions(&mut writing), if behind => {
                         (writing, writes) = (None, written);
                     }
@@ -105,11 +111,17 @@ impl Executor {
                 live.drain(recorder);
             }
             let (actions, happened) = live.dispatcher.handle(input);
-            happened.into_iter().for_each(|event| recorder.record(event));
+            recorder.record_all(happened);
             for action in actions {
                 match action {
                     Action::Finish => return live.dispatcher.status(),
-                    Action::Start(position) => self.start(position, &mut live).await,
+                    Action::Start(position) => {
+                        // Should the run be killed, what ended before need not be done again.
+                        if self.plan.outlasts(position) {
+                            recorder.flush();
+                        }
+                        self.start(position, &mut live).await;
+                    }
                 }
             }
         }
@@ -130,14 +142,21 @@ impl Executor {
         let unit =
             Unit::new(Arc::clone(&self.plan), position, cx, outputs, Arc::clone(&self.shared));
         let mut work: Work<End> = Box::pin(unit.run());
+        let only_waits = self.plan.phases[position].kind.only_waits();
         let first = poll_fn(|task| {
+            // What it opens belongs to those who will go on with it.
+            let _at_home = (!only_waits).then(|| self.workers.enter());
             let poll = || pin!(unconstrained(work.as_mut())).poll(task);
             Poll::Ready(catch_unwind(AssertUnwindSafe(poll)))
         });
         match first.await {
             Ok(Poll::Ready(end)) => live.inputs.push_back(Input::Ended(end)),
             Ok(Poll::Pending) => {
-                let task = live.units.spawn(work);
+                let task = if only_waits {
+                    live.units.spawn(work)
+                } else {
+                    live.units.spawn_on(work, &self.workers)
+                };
                 live.positions.insert(task.id(), position);
             }
             Err(panic) => {

@@ -1,6 +1,6 @@
 //! Numbers the events of a run, writes the record of it, and hands them on to its readers.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::event::{Event, EventLog, Fanout, LogError, Record, SCHEMA, SinkError};
@@ -21,6 +21,9 @@ pub(super) struct Recorder {
 
 /// Most records that are handed on together.
 const BATCH: usize = 512;
+
+/// How long the readers may wait for a record: what a person sees as at once.
+const SOON: Duration = Duration::from_millis(40);
 
 impl Recorder {
     pub(super) fn new(log: EventLog, fanout: Fanout, clock: Clock, secrets: Secrets) -> Self {
@@ -53,14 +56,28 @@ impl Recorder {
         }
     }
 
-    /// Hands to the system and to the readers what was recorded until now; false when the record can't be written
-    /// any more.
+    /// Records events in their order.
+    pub(super) fn record_all(&mut self, events: Vec<Event>) {
+        for event in events {
+            self.record(event);
+        }
+    }
+
+    /// Hands to the system what was recorded until now; false when the record can't be written any more.
     pub(super) fn flush(&mut self) -> bool {
         if self.failed.is_none() {
             self.failed = self.log.flush().err();
         }
-        self.hand_on();
         self.failed.is_none()
+    }
+
+    /// Waits until records must be handed on to the readers, and hands them on; for ever when there are none. May be
+    /// dropped and called again.
+    pub(super) async fn hand_on_in_time(&mut self) {
+        let Some(first) = self.batch.first() else { return std::future::pending().await };
+        let waited = Duration::from_secs_f64((self.elapsed() - first.elapsed).max(0.0));
+        tokio::time::sleep(SOON.saturating_sub(waited)).await;
+        self.hand_on();
     }
 
     fn hand_on(&mut self) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::runtime::Handle;
 
 use super::executor::Executor;
 use super::recorder::Recorder;
@@ -49,6 +50,8 @@ pub struct RunOptions {
     pub program: PathBuf,
     /// Most phases at a time.
     pub jobs: usize,
+    /// Where phases run that have work of their own to do; what orders them runs where [`run`] does.
+    pub workers: Handle,
     /// The stop.
     pub shutdown: Shutdown,
     /// Readers of the events.
@@ -157,6 +160,7 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         }),
         shutdown: options.shutdown.clone(),
         jobs: options.jobs,
+        workers: options.workers,
     };
     let status = executor.execute(&mut recorder).await;
     if let Err(error) = options.memory.flush().await {

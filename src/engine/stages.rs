@@ -118,7 +118,7 @@ pub(super) async fn run(
             .collect();
         format!("its `with` is not right: {}", told.join("; "))
     })?;
-    let told = kind.lasts().then(|| digest(kind.name(), phase.with()));
+    let told = plan.outlasts(position).then(|| digest(kind.name(), phase.with()));
     if let Some(outputs) = told.as_ref().and_then(|told| shared.earlier.end(&cx.phase, told)) {
         let reason = format!("it ended well in run {}", shared.earlier.run);
         let outputs = outputs.clone();

@@ -140,6 +140,9 @@ pub trait Kind: Sized + Send + Sync + 'static {
     const PROBES: bool = false;
     /// True when what a phase did outlasts the run, so that one that is resumed need not do it again.
     const LASTS: bool = false;
+    /// True when its phases do no work of their own beyond waiting for others, such as a process: they then need no
+    /// thread of their own, and must never block one.
+    const ONLY_WAITS: bool = false;
     /// What it is told. Serialized, it is part of the cache key and of reports: of secrets it has the markers.
     type With: DeserializeOwned + Serialize + JsonSchema + Send + Sync;
     /// What it finds.
@@ -235,6 +238,8 @@ pub trait AnyKind: Send + Sync {
     fn probes(&self) -> bool;
     /// True when what its phases did outlasts the run.
     fn lasts(&self) -> bool;
+    /// True when its phases do no work of their own.
+    fn only_waits(&self) -> bool;
     /// JSON Schema of its `with`.
     fn with_schema(&self) -> Schema;
     /// The first thing in `with` that is not of its type.
@@ -315,6 +320,10 @@ impl<K: Kind> AnyKind for Erased<K> {
 
     fn lasts(&self) -> bool {
         K::LASTS
+    }
+
+    fn only_waits(&self) -> bool {
+        K::ONLY_WAITS
     }
 
     fn with_schema(&self) -> Schema {

@@ -74,6 +74,12 @@ impl Plan {
         kind.cached() || (kind.probes() && cache.given && cache.on)
     }
 
+    /// Whether what a phase does outlasts the run, other than as a remembered decision.
+    #[must_use]
+    pub fn outlasts(&self, position: usize) -> bool {
+        self.phases[position].kind.lasts() && !self.remembers(position)
+    }
+
     /// The name of the phase at a position.
     #[must_use]
     pub fn name(&self, position: usize) -> &PhaseName {

@@ -199,6 +199,7 @@ pub fn run(drawn: &[Drawn], jobs: usize, stop: Stop) -> Recorded {
     let stopper = Stopper { seen: 0, stop, shutdown: shutdown.clone() };
     let sysroot = Sysroot::at(place.path().join("host"));
     let url = "sqlite::memory:".parse().unwrap_or_else(|_| "sqlite://none.db".parse().unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let options = RunOptions {
         secrets: trueup::secret::Secrets::default(),
         plan: Arc::new(plan(drawn)),
@@ -209,6 +210,7 @@ pub fn run(drawn: &[Drawn], jobs: usize, stop: Stop) -> Recorded {
         clock: clock.clone(),
         program: PathBuf::from("/bin/true"),
         jobs,
+        workers: runtime.handle().clone(),
         shutdown: shutdown.clone(),
         readers: vec![
             Box::new(RunFiles::new(results_dir.clone(), Wanted::default())),
@@ -219,7 +221,6 @@ pub fn run(drawn: &[Drawn], jobs: usize, stop: Stop) -> Recorded {
         earlier: Earlier::default(),
         wait: Duration::ZERO,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let end = runtime.block_on(trueup::engine::run(options)).unwrap();
     let run = results_dir.display().to_string();
     let at_work = AT_WORK.lock().unwrap();

@@ -103,6 +103,7 @@ impl Kind for Command {
     const CACHED: bool = false;
     const PROBES: bool = true;
     const LASTS: bool = true;
+    const ONLY_WAITS: bool = true;
     type With = With;
     type Observation = Observation;
     type Decision = Decision;
