@@ -37,9 +37,9 @@ fn variables() -> Value {
 }
 
 static SCOPE: LazyLock<Scope> = LazyLock::new(|| Scope {
-    env: object(json!({ "HOME": "/root", "EMPTY": "" })),
-    host: host(),
-    vars: object(variables()),
+    env: object(json!({ "HOME": "/home/somebody", "EMPTY": "" })).into(),
+    host: host().into(),
+    vars: object(variables()).into(),
     phases: object(json!({ "pool": { "pool_size": 19, "curve": [[1, 2.0], [2, 3.5]] } })),
     ..Scope::default()
 });
@@ -56,7 +56,7 @@ fuzz_target!(|bytes: &[u8]| {
         let binding = Binding {
             registry: &KINDS,
             host: host(),
-            env: SCOPE.env.clone(),
+            env: Map::clone(&SCOPE.env),
             set: Vec::new(),
             selection: Selection::default(),
         };

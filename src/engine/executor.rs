@@ -86,21 +86,20 @@ impl Executor {
                 live.inputs.push_front(Input::Abandon);
             }
             let Some(input) = live.inputs.pop_front() else {
-                if !recorder.flush() {
-                    // Without its record a run can't go on; what is half done is taken back.
-                    self.shutdown.cancel.cancel();
-                }
                 let behind = writes && (writing.is_some() || self.shared.memory.is_behind());
                 tokio::select! {
                     biased;
                     () = self.shutdown.cancel.cancelled(), if !stopped => {}
                     () = self.shutdown.abandon.cancelled(), if !abandoned => {}
+                    recorded = recorder.settle() => if !recorded {
+                        // Without its record a run can't go on; what is half done is taken back.
+                        self.shutdown.cancel.cancel();
+                    },
                     Some(event) = live.events.recv() => live.inputs.push_back(Input::Happened(event)),
                     Some(joined) = live.units.join_next_with_id() => {
                         let end = self.joined(joined, &mut live).await;
                         live.inputs.push_back(Input::Ended(end));
                     }
-                    () = recorder.hand_on_in_time() => {}
                     written = self.write_decisions(&mut writing), if behind => {
                         (writing, writes) = (None, written);
                     }

@@ -22,7 +22,7 @@ pub(super) struct Recorder {
 /// Most records that are handed on together.
 const BATCH: usize = 512;
 
-/// How long the readers may wait for a record: what a person sees as at once.
+/// How long others may wait for a record: what a person sees as at once.
 const SOON: Duration = Duration::from_millis(40);
 
 impl Recorder {
@@ -71,13 +71,16 @@ impl Recorder {
         self.failed.is_none()
     }
 
-    /// Waits until records must be handed on to the readers, and hands them on; for ever when there are none. May be
-    /// dropped and called again.
-    pub(super) async fn hand_on_in_time(&mut self) {
+    /// Waits until what was recorded must be seen by others, and hands it to the system and the readers; for ever when
+    /// there is nothing. False when the record can't be written any more. May be dropped and called again.
+    pub(super) async fn settle(&mut self) -> bool {
         let Some(first) = self.batch.first() else { return std::future::pending().await };
         let waited = Duration::from_secs_f64((self.elapsed() - first.elapsed).max(0.0));
-        tokio::time::sleep(SOON.saturating_sub(waited)).await;
+        if waited < SOON {
+            tokio::time::sleep(SOON - waited).await;
+        }
         self.hand_on();
+        self.flush()
     }
 
     fn hand_on(&mut self) {
