@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::{Map, Value, json};
 use trueup::phase::{Registry, standard};
 use trueup::pipeline::read_text;
-use trueup::plan::{Binding, Selection, bind, graph_text};
+use trueup::plan::{Binding, Graph, Selection, bind};
 
 static KINDS: LazyLock<Registry> = LazyLock::new(standard);
 
@@ -42,7 +42,10 @@ fuzz_target!(|bytes: &[u8]| {
     match bound {
         Ok(plan) => {
             assert_eq!(plan.order.len(), plan.phases.len(), "every phase has its turn");
-            let _ = graph_text(&plan);
+            let graph = Graph::new(&plan);
+            for picture in [graph.text(80), graph.dot(), graph.mermaid(), graph.svg()] {
+                assert!(!picture.is_empty());
+            }
         }
         Err(found) => examine(&found.0),
     }
