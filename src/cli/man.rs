@@ -38,7 +38,10 @@ fn write(command: &Command, dir: &Path, names: &mut Vec<String>) -> Result<(), F
         Failure::because("cli::man", &error).help("name a folder that can be written")
     })?;
     names.push(name);
-    command.get_subcommands().filter(|one| !one.is_hide_set()).try_for_each(|one| write(one, dir, names))
+    command
+        .get_subcommands()
+        .filter(|one| !one.is_hide_set())
+        .try_for_each(|one| write(one, dir, names))
 }
 
 /// The page of a command. What its help says in the end comes in sections of its own.

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -18,7 +18,7 @@ use crate::engine::{Earlier, Memory, RunError, RunOptions, run as run_plan};
 use crate::event::{EventSink, ProgressBoard, RunId, SinkError, read_log};
 use crate::host::Facts;
 use crate::host::leash::Leash;
-use crate::phase::{RunContext, Services};
+use crate::phase::{Digests, RunContext, Services};
 use crate::plan::Plan;
 use crate::report::file::{RunFiles, Wanted};
 use crate::report::live::{JsonLines, PlainLines, ProgressBars, Screen, ServiceStatus};
@@ -261,6 +261,6 @@ pub(super) fn looking_context(
         progress: ProgressBoard::default(),
         cancel: tokio_util::sync::CancellationToken::new(),
         abandon: tokio_util::sync::CancellationToken::new(),
-        program_digest: OnceLock::new(),
+        digests: Digests::default(),
     }))
 }

@@ -91,7 +91,7 @@ impl Executor {
                     biased;
                     () = self.shutdown.cancel.cancelled(), if !stopped => {}
                     () = self.shutdown.abandon.cancelled(), if !abandoned => {}
-                    recorded = recorder.settle() => if !recorded {
+                    goes_on = recorder.settle() => if !goes_on {
                         // Without its record a run can't go on; what is half done is taken back.
                         self.shutdown.cancel.cancel();
                     },

@@ -76,8 +76,8 @@ impl Recorder {
     pub(super) async fn settle(&mut self) -> bool {
         let Some(first) = self.batch.first() else { return std::future::pending().await };
         let waited = Duration::from_secs_f64((self.elapsed() - first.elapsed).max(0.0));
-        if waited < SOON {
-            tokio::time::sleep(SOON - waited).await;
+        if let Some(left) = SOON.checked_sub(waited) {
+            tokio::time::sleep(left).await;
         }
         self.hand_on();
         self.flush()

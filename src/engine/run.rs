@@ -1,7 +1,7 @@
 //! A whole run: lock, recover, record, execute, stop services, close the journal.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ use crate::event::{
 };
 use crate::host::leash::Leash;
 use crate::host::{Facts, Sysroot};
-use crate::phase::{RunContext, Services};
+use crate::phase::{Digests, RunContext, Services};
 use crate::plan::Plan;
 use crate::secret::Secrets;
 use crate::shutdown::Shutdown;
@@ -148,7 +148,7 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         cancel: options.shutdown.cancel.clone(),
         abandon: options.shutdown.abandon.clone(),
         secrets: options.secrets,
-        program_digest: OnceLock::new(),
+        digests: Digests::default(),
     });
     let executor = Executor {
         plan,

@@ -1,17 +1,16 @@
 //! What a phase is given to work with, and how it tells what it measures.
 
-use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
-use super::{Dependencies, PhaseError, Service, Services};
+use super::{Dependencies, Digests, PhaseError, Service, Services};
 use crate::clock::Clock;
 use crate::database::{DatabaseUrl, SealedUrl};
-use crate::disk;
 use crate::event::{Event, PhaseName, Progress, ProgressBoard, RunId};
 use crate::host::leash::Leash;
 use crate::host::process::{self, Finished, ProcessError, ProcessSpec};
@@ -50,8 +49,8 @@ pub struct RunContext {
     pub secrets: Secrets,
     /// Holds the processes that phases start to the life of the run.
     pub leash: Leash,
-    /// BLAKE3 of `program`, worked out when first asked for.
-    pub program_digest: OnceLock<String>,
+    /// Digests of the files that decisions depend on.
+    pub digests: Digests,
 }
 
 impl RunContext {
@@ -59,14 +58,18 @@ impl RunContext {
     ///
     /// # Errors
     /// When the program can't be read.
-    pub fn program_digest(&self) -> Result<&str, PhaseError> {
-        if let Some(known) = self.program_digest.get() {
-            return Ok(known);
-        }
-        let limit = 1 << 30;
-        let content = disk::read_bounded(&self.program, limit)
-            .map_err(|error| PhaseError::because("could not digest the program", error))?;
-        Ok(self.program_digest.get_or_init(|| blake3::hash(&content).to_hex().to_string()))
+    pub fn program_digest(&self) -> Result<String, PhaseError> {
+        self.digest(&self.program)
+    }
+
+    /// BLAKE3 of a file that a decision depends on.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn digest(&self, path: &Path) -> Result<String, PhaseError> {
+        self.digests.of(path).map_err(|error| {
+            PhaseError::because(format!("could not digest {}", path.display()), error)
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod context;
 mod contract;
+mod digests;
 pub mod kind;
 mod registry;
 mod scratch;
@@ -15,6 +16,7 @@ pub use context::{Context, RunContext, Upstream};
 pub use contract::{
     AnyKind, AnyPhase, Applicability, BoxFuture, Claim, Dependencies, Kind, PhaseError, WithError,
 };
+pub use digests::Digests;
 pub use registry::{Registry, standard};
 pub use scratch::Scratch;
 pub use service::{Parameters, Ready, Service, Services};

@@ -1,6 +1,6 @@
 //! Decisions that are remembered, and those that are not trusted.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use trueup::cache::{Asked, CacheDirectory};
@@ -9,7 +9,7 @@ use trueup::engine::{Memory, preview};
 use trueup::event::{ProgressBoard, RunId};
 use trueup::host::leash::Leash;
 use trueup::host::{Facts, Sysroot};
-use trueup::phase::{RunContext, Services, standard};
+use trueup::phase::{Digests, RunContext, Services, standard};
 use trueup::pipeline::{CachePolicy, CacheScope, Extent, Spot, read};
 use trueup::plan::{Binding, Selection, bind};
 use trueup::secret::Secrets;
@@ -274,7 +274,7 @@ fn asked(house: &House, change: impl FnOnce(&mut CachePolicy)) -> Vec<Asked> {
         abandon: CancellationToken::new(),
         secrets: Secrets::default(),
         leash: Leash::new("/bin/true".into(), &house.path("results"), "test"),
-        program_digest: OnceLock::new(),
+        digests: Digests::default(),
         clock: clock.clone(),
     };
     let cache = CacheDirectory::new(house.path("cache"), clock).listening();

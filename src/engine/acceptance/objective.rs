@@ -115,13 +115,13 @@ mod tests {
     use crate::event::{PhaseName, ProgressBoard, RunId};
     use crate::host::leash::Leash;
     use crate::host::{Facts, Sysroot};
-    use crate::phase::{BoxFuture, Parameters, Ready, RunContext, Service, Services};
+    use crate::phase::{BoxFuture, Digests, Parameters, Ready, RunContext, Service, Services};
     use crate::powd::config::Config;
     use crate::powd::service;
     use crate::secret::Secrets;
     use crate::store::TrialStore;
     use std::net::SocketAddr;
-    use std::sync::{Arc, OnceLock};
+    use std::sync::Arc;
     use tokio_util::sync::CancellationToken;
 
     /// The service itself, within the process of the test.
@@ -169,7 +169,7 @@ mod tests {
             abandon: CancellationToken::new(),
             secrets: Secrets::default(),
             leash: Leash::new("/bin/true".into(), dir, "test"),
-            program_digest: OnceLock::new(),
+            digests: Digests::default(),
         };
         let upstream = Arc::new(vec![(name("service"), serde_json::Value::Null)]);
         let (events, _) = tokio::sync::mpsc::unbounded_channel();

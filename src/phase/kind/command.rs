@@ -6,8 +6,7 @@
 //! which everybody on the host can read.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -160,10 +159,7 @@ impl Kind for Command {
             PhaseError::new(format!("could not find the program `{name}`"))
                 .help("install it, or give its path")
         })?;
-        let digest = digest(&path).map_err(|error| {
-            PhaseError::because(format!("could not digest {}", path.display()), error)
-        })?;
-        Ok([("program".to_owned(), digest.into())].into())
+        Ok([("program".to_owned(), cx.run.digest(&path)?.into())].into())
     }
 
     async fn decide(with: &With, _: &Observation, cx: &Context) -> Result<Decision, PhaseError> {
@@ -252,13 +248,6 @@ fn found(name: &str, with: &With, cx: &Context) -> Option<PathBuf> {
     let own = with.env.get("PATH").map(|path| path.clone().into());
     let path = own.or_else(|| std::env::var_os("PATH"))?;
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())
-}
-
-/// BLAKE3 of a file.
-fn digest(path: &Path) -> std::io::Result<String> {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(File::open(path)?)?;
-    Ok(hasher.finalize().to_hex().to_string())
 }
 
 /// Runs it and answers what is visible of it.

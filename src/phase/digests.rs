@@ -1,0 +1,74 @@
+//! Digests of files that decisions depend on, each taken once for as long as the file stays the same.
+//!
+//! Whether it does is told by what the file system says of it: number, size, and times of change. Knows no kind of
+//! phase.
+
+use std::collections::HashMap;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// The digests that were taken in a run.
+#[derive(Debug, Default)]
+pub struct Digests(Mutex<HashMap<PathBuf, (Identity, String)>>);
+
+/// What tells a file from what it was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    number: (u64, u64),
+    size: u64,
+    changed: [(i64, i64); 2],
+}
+
+impl Identity {
+    fn of(file: &Metadata) -> Self {
+        Self {
+            number: (file.dev(), file.ino()),
+            size: file.size(),
+            changed: [(file.mtime(), file.mtime_nsec()), (file.ctime(), file.ctime_nsec())],
+        }
+    }
+}
+
+impl Digests {
+    /// BLAKE3 of a file, in hexadecimal.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn of(&self, path: &Path) -> io::Result<String> {
+        let identity = Identity::of(&path.metadata()?);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((before, digest)) = known.get(path)
+            && *before == identity
+        {
+            return Ok(digest.clone());
+        }
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(File::open(path)?)?;
+        let digest = hasher.finalize().to_hex().to_string();
+        known.insert(path.to_owned(), (identity, digest.clone()));
+        Ok(digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk;
+
+    #[test]
+    fn a_file_that_has_changed_has_another_digest() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let digests = Digests::default();
+        digests.of(&path).unwrap_err();
+        disk::replace(&path, b"one").unwrap();
+        let one = digests.of(&path).unwrap();
+        assert_eq!(one, blake3::hash(b"one").to_hex().to_string());
+        assert_eq!(digests.of(&path).unwrap(), one);
+        disk::replace(&path, b"two").unwrap();
+        assert_ne!(digests.of(&path).unwrap(), one);
+    }
+}
