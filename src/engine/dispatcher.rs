@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::outputs::Outputs;
-use crate::event::{Event, Outcome, OverallStatus, Stage};
+use crate::event::{Event, Outcome, OverallStatus, StageSeconds};
 use crate::plan::Plan;
 
 const NOT_SELECTED: &str = "not selected";
@@ -72,7 +72,7 @@ pub struct End {
     /// Since its start.
     pub seconds: f64,
     /// Seconds by stage.
-    pub stages: BTreeMap<Stage, f64>,
+    pub stages: StageSeconds,
     /// What others can see of it.
     pub outputs: serde_json::Value,
     /// Digest of all it was told, where its end outlasts the run.
@@ -90,7 +90,7 @@ impl End {
             outcome,
             reason,
             seconds: 0.0,
-            stages: BTreeMap::new(),
+            stages: StageSeconds::default(),
             outputs: serde_json::Value::Null,
             told: None,
             partial: false,

@@ -1,6 +1,5 @@
 //! The four stages of one attempt: observe, decide or recall, apply through the journal, verify; then the gate.
 
-use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +15,7 @@ use crate::cache::{
 use crate::change::{Applied, Applier, ApplyResult, Change, Reverted, TakenBack};
 use crate::event::{
     ChangeRecord, ChangeResult, Check, CheckState, DecisionSource, Event, Outcome, Stage,
+    StageSeconds,
 };
 use crate::phase::{AnyKind, AnyPhase, Applicability, Context, PhaseError};
 use crate::pipeline::{CachePolicy, Scope};
@@ -68,15 +68,15 @@ pub(super) struct At<'a> {
 
 /// The seconds of each stage of an attempt.
 #[derive(Debug, Default)]
-pub(super) struct Stopwatch(Mutex<BTreeMap<Stage, f64>>);
+pub(super) struct Stopwatch(Mutex<StageSeconds>);
 
 impl Stopwatch {
     fn note(&self, stage: Stage, seconds: f64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(stage, seconds);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).set(stage, seconds);
     }
 
     /// What was noted; starts anew.
-    pub(super) fn take(&self) -> BTreeMap<Stage, f64> {
+    pub(super) fn take(&self) -> StageSeconds {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -69,6 +69,8 @@ impl EventLog {
         if !self.held.is_empty() {
             self.log.append(&self.held)?;
             self.held.clear();
+            // One that was very long, as the first of a run of many phases, need not be held room for.
+            self.held.shrink_to(2 * HELD);
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ pub use check::{Check, CheckState};
 pub use gate::{GateEnd, GateReport};
 pub use id::{NameError, PhaseName, RunId, is_matrix_value};
 pub use log::{EventLog, LogError, read_log};
-pub use outcome::{Outcome, OverallStatus, Stage};
+pub use outcome::{Outcome, OverallStatus, Stage, StageSeconds};
 pub use record::{
     ChangeRecord, ChangeResult, DecisionSource, Event, PhaseSummary, PipelineSummary, Record,
     RecoveredRun, SCHEMA,

@@ -134,6 +134,53 @@ impl Stage {
     }
 }
 
+/// The seconds that each stage took. Small, because every phase has one.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct StageSeconds {
+    /// Looking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observe: Option<f64>,
+    /// Deciding, or remembering what was decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decide: Option<f64>,
+    /// Making it so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    apply: Option<f64>,
+    /// Looking whether it is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verify: Option<f64>,
+}
+
+impl StageSeconds {
+    /// The seconds of a stage; none when it was not reached.
+    #[must_use]
+    pub fn get(&self, stage: Stage) -> Option<f64> {
+        match stage {
+            Stage::Observe => self.observe,
+            Stage::Decide => self.decide,
+            Stage::Apply => self.apply,
+            Stage::Verify => self.verify,
+        }
+    }
+
+    /// Notes the seconds of a stage.
+    pub fn set(&mut self, stage: Stage, seconds: f64) {
+        *match stage {
+            Stage::Observe => &mut self.observe,
+            Stage::Decide => &mut self.decide,
+            Stage::Apply => &mut self.apply,
+            Stage::Verify => &mut self.verify,
+        } = Some(seconds);
+    }
+
+    /// True when no stage was reached.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

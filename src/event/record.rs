@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Check, GateReport, Outcome, OverallStatus, PhaseName, RunId, Stage};
+use super::{Check, GateReport, Outcome, OverallStatus, PhaseName, RunId, Stage, StageSeconds};
 use crate::measure::model::Measurement;
 use crate::tuner::trial::Trial;
 
@@ -162,8 +162,8 @@ pub enum Event {
         /// From its first start.
         seconds: f64,
         /// Seconds by stage, of its last attempt.
-        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-        stages: BTreeMap<Stage, f64>,
+        #[serde(default, skip_serializing_if = "StageSeconds::is_empty")]
+        stages: StageSeconds,
         /// What the phases that need it can see of it.
         #[serde(default, skip_serializing_if = "Value::is_null")]
         outputs: Value,

@@ -101,13 +101,13 @@ mod tests {
             Report { overall_status: Some(OverallStatus::Failed), ..Report::default() };
         for at in 0..97 {
             let phase = ended(Outcome::Success, "runs /bin/true", None);
-            report.phases.insert(format!("step_{at}"), phase);
+            report.phases.insert(format!("step_{at}").parse().unwrap(), phase);
         }
         let long = "it said a great deal before it ended, ".repeat(20);
         let phase = ended(Outcome::Failed, "runs /bin/false", Some(&long));
-        report.phases.insert("broken".to_owned(), phase);
+        report.phases.insert("broken".parse().unwrap(), phase);
         let phase = ended(Outcome::Blocked, "", Some("broken did not end well"));
-        report.phases.insert("after".to_owned(), phase);
+        report.phases.insert("after".parse().unwrap(), phase);
         let change = ChangeRecord {
             target: "/proc/sys/vm/swappiness".to_owned(),
             from: "60".to_owned(),
@@ -120,7 +120,7 @@ mod tests {
             changes: vec![change, back],
             ..ended(Outcome::Reverted, "swappiness=10", Some(reason))
         };
-        report.phases.insert("memory".to_owned(), reverted);
+        report.phases.insert("memory".parse().unwrap(), reverted);
         let text = summary(&report, "results/runs/r/report.json", 80);
         insta::assert_snapshot!(
             text,

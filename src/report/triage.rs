@@ -79,7 +79,7 @@ mod tests {
             for at in 0..*count {
                 let phase =
                     PhaseReport { status: Some(*outcome), attempts: 1, ..PhaseReport::default() };
-                report.phases.insert(format!("{outcome}{at}"), phase);
+                report.phases.insert(format!("{outcome}{at}").parse().unwrap(), phase);
             }
         }
         report

@@ -128,7 +128,10 @@ impl Difference {
     pub fn between(before: &Report, after: &Report) -> Self {
         let only = |one: &Report, other: &Report| -> Vec<String> {
             let names = one.phases.keys();
-            names.filter(|name| !other.phases.contains_key(*name)).cloned().collect()
+            names
+                .filter(|name| !other.phases.contains_key(*name))
+                .map(ToString::to_string)
+                .collect()
         };
         let both: Vec<(&str, &PhaseReport, &PhaseReport)> = after
             .phases
@@ -268,7 +271,7 @@ mod tests {
         pool.measurements[1].value = 140.0;
         let added =
             PhaseReport { cache: Some(Box::new(CacheReport::default())), ..PhaseReport::default() };
-        report.phases.insert("added".to_owned(), added);
+        report.phases.insert("added".parse().unwrap(), added);
         report.phases.shift_remove("cut");
         report
     }

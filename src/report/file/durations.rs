@@ -87,16 +87,16 @@ pub(super) fn keep(results_dir: &Path, report: &Report) -> Result<(), DiskError>
     let mut file = read(results_dir);
     let former = file.pipelines.remove(&report.pipeline.name);
     let mut phases = former.map_or_else(BTreeMap::new, |former| former.phases);
-    phases.retain(|name, _| report.phases.contains_key(name));
+    phases.retain(|name, _| report.phases.contains_key(name.as_str()));
     for (name, phase) in report.phases.iter().filter(|(_, phase)| ended_well(phase)) {
         let cached = phase.cache.as_ref().is_some_and(|cache| cache.hit);
-        let known = phases.get(name);
+        let known = phases.get(name.as_str());
         let took = Took {
             last: phase.seconds,
             measured: (!cached).then_some(phase.seconds).or(known.and_then(|known| known.measured)),
             cached: cached.then_some(phase.seconds).or(known.and_then(|known| known.cached)),
         };
-        phases.insert(name.clone(), took);
+        phases.insert(name.to_string(), took);
     }
     let seconds = std::time::Duration::try_from_secs_f64(report.total_optimization_time);
     let ended = report.started_at.saturating_add(seconds.unwrap_or_default());
@@ -135,7 +135,7 @@ mod tests {
                 cache: Some(Box::new(CacheReport { hit: *hit, ..CacheReport::default() })),
                 ..PhaseReport::default()
             };
-            report.phases.insert((*name).to_owned(), phase);
+            report.phases.insert(name.parse().unwrap(), phase);
         }
         report
     }

@@ -80,12 +80,17 @@ pub fn write(report: &Report, to: &mut dyn Write) -> io::Result<()> {
     for (name, phase) in &report.phases {
         let said = phase.decided.iter().chain(&phase.notes).map(String::as_str);
         let said: Vec<&str> = said.collect();
-        case(&Case { class: pipeline, name, seconds: phase.seconds }, &of_phase(phase), &said, to)?;
+        case(
+            &Case { class: pipeline, name: name.as_str(), seconds: phase.seconds },
+            &of_phase(phase),
+            &said,
+            to,
+        )?;
     }
     writeln!(to, "  </testsuite>")?;
     for (name, phase) in report.phases.iter().filter(|(_, phase)| !phase.checks.is_empty()) {
         let suite = format!("{pipeline}.{name}");
-        let seconds = phase.stages.get(&crate::event::Stage::Verify).copied().unwrap_or(0.0);
+        let seconds = phase.stages.get(crate::event::Stage::Verify).unwrap_or(0.0);
         open_suite(report, &suite, &Counts::of(phase.checks.iter().map(of_check)), seconds, to)?;
         // Only the stage as a whole was timed.
         for check in &phase.checks {

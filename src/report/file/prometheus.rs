@@ -117,13 +117,17 @@ fn of_phases(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
     page.family("trueup_phase_outcome", "How a phase ended: 1, with its outcome as a label.")?;
     for (name, phase) in &report.phases {
         let outcome = phase.status.map_or("CUT_OFF", crate::event::Outcome::word);
-        page.sample("trueup_phase_outcome", &[("phase", name), ("outcome", outcome)], 1.0)?;
+        page.sample(
+            "trueup_phase_outcome",
+            &[("phase", name.as_str()), ("outcome", outcome)],
+            1.0,
+        )?;
     }
     for Family { name, help, value } in FAMILIES {
         page.family(name, help)?;
         for (phase, report) in &report.phases {
             if let Some(value) = value(report) {
-                page.sample(name, &[("phase", phase)], value)?;
+                page.sample(name, &[("phase", phase.as_str())], value)?;
             }
         }
     }

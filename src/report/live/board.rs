@@ -166,7 +166,7 @@ mod tests {
                 outcome,
                 reason: None,
                 seconds: 1.0,
-                stages: std::collections::BTreeMap::new(),
+                stages: crate::event::StageSeconds::default(),
                 told: None,
                 outputs,
             },

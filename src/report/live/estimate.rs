@@ -166,7 +166,7 @@ mod tests {
             outcome,
             reason: None,
             seconds: 0.0,
-            stages: std::collections::BTreeMap::new(),
+            stages: crate::event::StageSeconds::default(),
             told: None,
             outputs,
         }
