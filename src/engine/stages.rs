@@ -1,9 +1,9 @@
 //! The four stages of one attempt: observe, decide or recall, apply through the journal, verify; then the gate.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -162,7 +162,10 @@ fn is_nothing(value: &Value) -> bool {
     value.is_null() || value.as_object().is_some_and(Map::is_empty)
 }
 
-/// Times stages and tells of those that are not done at once.
+/// How long a stage must last before it is told of by itself.
+const LASTS: Duration = Duration::from_millis(50);
+
+/// Times stages and tells of those that last.
 struct Stages<'a> {
     cx: &'a Context,
     stopwatch: &'a Stopwatch,
@@ -177,18 +180,22 @@ impl Stages<'_> {
         let (cx, clock) = (self.cx, &self.cx.run.clock);
         let started = clock.instant();
         let mut work = pin!(work);
-        let first = poll_fn(|task| Poll::Ready(work.as_mut().poll(task))).await;
-        let waits = first.is_pending();
-        let ended = match first {
-            Poll::Ready(ended) => ended,
-            Poll::Pending => {
+        let soon = tokio::select! {
+            biased;
+            ended = &mut work => Some(ended),
+            () = tokio::time::sleep(LASTS) => None,
+        };
+        let lasts = soon.is_none();
+        let ended = match soon {
+            Some(ended) => ended,
+            None => {
                 cx.tell(Event::StageStarted { phase: cx.phase.clone(), stage });
                 work.await
             }
         };
         let seconds = (clock.instant() - started).as_secs_f64();
         self.stopwatch.note(stage, seconds);
-        if waits {
+        if lasts {
             cx.tell(Event::StageEnded { phase: cx.phase.clone(), stage, seconds });
         }
         ended.map_err(|error| error.told())

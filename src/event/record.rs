@@ -63,14 +63,14 @@ pub enum Event {
         /// Counts from 1.
         attempt: u32,
     },
-    /// A stage of a phase began that was not done at once.
+    /// A stage of a phase is at work, and has been for a moment: what is done at once is not told by itself.
     StageStarted {
         /// Which phase.
         phase: PhaseName,
         /// Which stage.
         stage: Stage,
     },
-    /// A stage that was told to have begun ended, well or not.
+    /// A stage that was told to be at work ended, well or not.
     StageEnded {
         /// Which phase.
         phase: PhaseName,
