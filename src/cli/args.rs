@@ -27,8 +27,8 @@ Exit codes:
   4    another run holds the lock
   5    there are changes to make (plan --detailed-exitcode), or a plan no longer
        holds (run --plan)
-  130  cancelled by SIGINT, after taking back what was half done
-  143  cancelled by SIGTERM, after taking back what was half done
+  130  cancelled by SIGINT, after taking back what the run changed
+  143  cancelled by SIGTERM, after taking back what the run changed
 
 Files (below --results, `results` by default):
   latest.json                 report of the last run

@@ -186,12 +186,11 @@ impl Stages<'_> {
             () = tokio::time::sleep(LASTS) => None,
         };
         let lasts = soon.is_none();
-        let ended = match soon {
-            Some(ended) => ended,
-            None => {
-                cx.tell(Event::StageStarted { phase: cx.phase.clone(), stage });
-                work.await
-            }
+        let ended = if let Some(ended) = soon {
+            ended
+        } else {
+            cx.tell(Event::StageStarted { phase: cx.phase.clone(), stage });
+            work.await
         };
         let seconds = (clock.instant() - started).as_secs_f64();
         self.stopwatch.note(stage, seconds);

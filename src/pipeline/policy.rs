@@ -153,8 +153,9 @@ impl Reader {
             .map_or(Some(GAIN), |node| self.quantity(node, "the least gain", "1%"));
         let confidence = get(entries, "confidence").map_or(Some(CONFIDENCE), |node| {
             let confidence: Percent = self.quantity(node, "the confidence", "95%")?;
-            if !(50.0..100.0).contains(&confidence.0) {
-                let told = "a confidence must be at least 50% and below 100%";
+            // Each of its looks must be surer still, and none can be surer than 99.9%.
+            if !(50.0..=99.5).contains(&confidence.0) {
+                let told = "a confidence must be from 50% to 99.5%";
                 self.wrong(node.span, told, "write it like `95%`");
             }
             Some(confidence)
