@@ -61,7 +61,12 @@ pub(super) fn rollback(options: &RollbackArgs) -> Result<ExitCode, Failure> {
         complete &= report.is_complete();
         for one in &report.changes {
             let target = one.change.target.path();
-            writeln!(out, "{}  {target}: {}", report.run, told(&one.result, &one.change.from))?;
+            writeln!(
+                out,
+                "{}  {target}: {}",
+                report.run,
+                told(&one.result, &one.change.from, &report.run)
+            )?;
         }
         for note in &report.notes {
             writeln!(out, "{}  {note}", report.run)?;
@@ -107,13 +112,13 @@ fn choose(
     Ok(of_run)
 }
 
-fn told(result: &TakenBack, from: &str) -> String {
+fn told(result: &TakenBack, from: &str, run: &str) -> String {
     match result {
         TakenBack::Restored { read_back } => format!("taken back to {read_back}"),
         TakenBack::AlreadyBack { found } => format!("already back at {found}"),
         TakenBack::Left { found } => {
             format!(
-                "left alone: somebody else has set it to {found} since; --force takes it back to {from}"
+                "left alone: it was set to {found} since; `trueup rollback --force {run}` takes it back to {from}"
             )
         }
         TakenBack::Moot => "the host was booted since, which took it back".to_owned(),

@@ -109,18 +109,18 @@ impl Executor {
             if !matches!(input, Input::Happened(_)) {
                 live.drain(recorder);
             }
+            let ends_for_good =
+                matches!(&input, Input::Ended(end) if self.plan.outlasts(end.phase));
             let (actions, happened) = live.dispatcher.handle(input);
             recorder.record_all(happened);
+            if ends_for_good {
+                // Should the run be killed now, it need not be done again.
+                recorder.flush();
+            }
             for action in actions {
                 match action {
                     Action::Finish => return live.dispatcher.status(),
-                    Action::Start(position) => {
-                        // Should the run be killed, what ended before need not be done again.
-                        if self.plan.outlasts(position) {
-                            recorder.flush();
-                        }
-                        self.start(position, &mut live).await;
-                    }
+                    Action::Start(position) => self.start(position, &mut live).await,
                 }
             }
         }

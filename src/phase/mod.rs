@@ -11,6 +11,7 @@ mod registry;
 mod scratch;
 mod service;
 mod verification_load;
+mod word;
 
 pub use context::{Context, RunContext, Upstream};
 pub use contract::{
@@ -21,3 +22,4 @@ pub use registry::{Registry, standard};
 pub use scratch::Scratch;
 pub use service::{Parameters, Ready, Service, Services};
 pub use verification_load::{LoadError, LoadShape, VerificationLoad, capacity, setting};
+pub use word::Word;

@@ -260,17 +260,8 @@ fn outputs_keep_their_types_downstream_and_bring_the_order_with_them() {
     with: { argv: [/bin/echo, '{"count": 41, "name": "a b", "list": [1, 2, 3], "codes": [0, 7]}'] }
 "#,
     );
-    // `argv` takes texts: a number must say that it is one, and the phase with it fails with the key's name.
-    let ended = house.trueup(&["run", "p.yaml"]).wanted(1);
-    let reason = house.report()["phases"]["user"]["reason"].as_str().unwrap().to_owned();
-    assert!(reason.contains("argv.3") && reason.contains("42"), "{reason}\n{}", ended.told());
-
-    let text =
-        house.get("p.yaml").replace("phases.maker.count + 1 }}", "phases.maker.count + 1 }}.");
-    let text = text.replace("| length }}", "| length }}.");
-    house.put("p.yaml", &text);
     house.trueup(&["run", "p.yaml"]).wanted(0);
-    assert_eq!(house.get("seen"), "42.;a b;3.;");
+    assert_eq!(house.get("seen"), "42;a b;3;", "a number is the text of it where a text is wanted");
     let outputs = house.report()["phases"]["maker"]["outputs"].clone();
     assert_eq!(outputs["codes"], json!([0, 7]));
     assert_eq!(house.report()["phases"]["user"]["needs"], json!(["maker"]));

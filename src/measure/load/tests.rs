@@ -151,7 +151,8 @@ async fn refusals_and_failures_are_counted_and_a_failed_client_connects_again() 
     let target = Target::new(answer);
     let report = closed_on(target.clone(), setting(1, 400)).await.unwrap();
     assert!(report.errors.refused > 0 && report.errors.failed > 0 && report.requests > 0);
-    assert_eq!(report.errors.first_failure.as_deref(), Some("busy"));
+    // Which of the two comes first is a matter of when the warm-up has ended.
+    assert!(matches!(report.errors.first_failure.as_deref(), Some("busy" | "reset")));
     assert!(target.connects.load(Ordering::Relaxed) >= report.errors.failed);
     assert!((0.3..0.7).contains(&report.error_ratio()), "{}", report.error_ratio());
     assert!(report.warnings.iter().any(|w| matches!(w, LoadWarning::Errors { .. })));

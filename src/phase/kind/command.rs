@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::event::Check;
 use crate::host::process::{Finished, Gap, ProcessSpec, Stdin};
-use crate::phase::{Applicability, Context, Dependencies, Kind, PhaseError, WithError};
+use crate::phase::{Applicability, Context, Dependencies, Kind, PhaseError, WithError, Word};
 use crate::secret::{Secrets, stands_in};
 use crate::unit::{Bytes, Span};
 
@@ -37,13 +37,13 @@ pub struct Command;
 #[serde(deny_unknown_fields)]
 pub struct With {
     /// Program and arguments, each as it is: there is no shell. With `shell: true`, the one text that it runs.
-    argv: Vec<String>,
+    argv: Vec<Word>,
     /// Whether `argv` is a text for `/bin/sh -c`, with pipes and variables.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     shell: bool,
     /// Added to the environment; may be secrets.
     #[serde(default)]
-    env: BTreeMap<String, String>,
+    env: BTreeMap<String, Word>,
     /// The folder it starts in; a relative path starts at the pipeline's folder.
     cwd: Option<PathBuf>,
     /// What it reads from its standard input, which is empty unless told; may hold secrets.
@@ -167,7 +167,7 @@ impl Kind for Command {
     }
 
     fn tell(with: &With, decision: &Decision) -> String {
-        let what = with.argv.join(" ");
+        let what = joined(&with.argv);
         match decision.0.get("code") {
             Some(code) => format!("{what}: exit code {code}"),
             None => format!("runs {what}"),
@@ -223,9 +223,14 @@ fn check_argv(with: &With) -> Vec<WithError> {
     wrong
 }
 
+/// All words of a command in a line.
+fn joined(argv: &[Word]) -> String {
+    argv.iter().map(|word| word.as_str()).collect::<Vec<_>>().join(" ")
+}
+
 /// The program and its arguments.
 fn program(with: &With) -> (&str, Vec<&str>) {
-    let mut words = with.argv.iter().map(String::as_str);
+    let mut words = with.argv.iter().map(|word| word.as_str());
     if with.shell {
         return (SHELL, ["-c"].into_iter().chain(words).collect());
     }
@@ -245,7 +250,7 @@ fn found(name: &str, with: &With, cx: &Context) -> Option<PathBuf> {
         let dir = folder(with, cx).unwrap_or_default();
         return Some(dir.join(name)).filter(|path| path.is_file());
     }
-    let own = with.env.get("PATH").map(|path| path.clone().into());
+    let own = with.env.get("PATH").map(|path| path.as_str().into());
     let path = own.or_else(|| std::env::var_os("PATH"))?;
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
@@ -359,7 +364,7 @@ fn bad_end(with: &With, ended: &Finished, stderr: &str) -> String {
     let said = if last.is_empty() { String::new() } else { format!(": {last}") };
     format!(
         "`{}` ended with {}, wanted exit code {}{said}",
-        with.argv.join(" "),
+        joined(&with.argv),
         ended.status,
         wanted.join(" or ")
     )

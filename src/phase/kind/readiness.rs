@@ -234,8 +234,7 @@ async fn reach(url: &SealedUrl, cx: &Context) -> Looked {
     };
     let source = url.to_string();
     if url.engine() == Engine::Sqlite && !url.file().is_some_and(|file| file.exists()) {
-        let told = "will be made when first used".to_owned();
-        let seen = Seen::Value { value: 0.0, unit: "ms", source, told };
+        let seen = Seen::Absent { reason: format!("{source} is made when it is first used") };
         return Looked { name: "database", seen, wanted, can_pass: false, good: true };
     }
     let started = cx.run.clock.instant();
