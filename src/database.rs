@@ -103,6 +103,16 @@ impl DatabaseUrl {
         &self.text
     }
 
+    /// True when there is a log with content beside the file.
+    fn has_log(&self) -> bool {
+        let log = self.file().map(|file| {
+            let mut name = file.as_os_str().to_owned();
+            name.push("-wal");
+            PathBuf::from(name)
+        });
+        log.and_then(|log| log.metadata().ok()).is_some_and(|log| log.len() > 0)
+    }
+
     /// The file of an SQLite database; none for a server or a database in memory.
     #[must_use]
     pub fn file(&self) -> Option<PathBuf> {
@@ -347,8 +357,14 @@ impl Database {
         let asked = async {
             match url.engine {
                 Engine::Sqlite => {
-                    // Not even the files beside it: an open one makes and removes those of its log.
-                    let options = SqliteConnectOptions::from_str(&url.text)?.immutable(true);
+                    let options = SqliteConnectOptions::from_str(&url.text)?;
+                    // Not even the files beside it: an open one makes and removes those of its log. But what a
+                    // killed program has left in its log belongs to the database, which without it is torn.
+                    let options = if url.has_log() {
+                        options.read_only(true)
+                    } else {
+                        options.immutable(true)
+                    };
                     let mut connection = options.connect().await?;
                     sqlx::query("SELECT count(*) FROM sqlite_master")
                         .execute(&mut connection)
@@ -386,7 +402,32 @@ impl Database {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk;
     use crate::secret::Source;
+
+    /// A database as a program leaves it that was killed: its file is torn without the log beside it.
+    #[tokio::test]
+    async fn a_database_whose_log_was_left_behind_answers() {
+        let dir = tempfile::tempdir().unwrap();
+        let (used, left) = (dir.path().join("used.db"), dir.path().join("left.db"));
+        let url =
+            |file: &Path| format!("sqlite://{}", file.display()).parse::<DatabaseUrl>().unwrap();
+        let mut connection =
+            url(&used).sqlite().unwrap().create_if_missing(true).connect().await.unwrap();
+        for statement in
+            ["CREATE TABLE a (n)", "PRAGMA wal_checkpoint(TRUNCATE)", "CREATE TABLE b (n)"]
+        {
+            sqlx::query(statement).execute(&mut connection).await.unwrap();
+        }
+        let log = |file: &Path| PathBuf::from(format!("{}-wal", file.display()));
+        disk::copy(&log(&used), &log(&left)).unwrap();
+        let mut content = disk::read_bounded(&used, 1 << 20).unwrap();
+        content[..100].fill(0);
+        disk::replace(&left, &content).unwrap();
+        Database::probe(&url(&left), Duration::from_secs(10)).await.unwrap();
+        disk::remove(&log(&left)).unwrap();
+        Database::probe(&url(&left), Duration::from_secs(10)).await.unwrap_err();
+    }
 
     #[test]
     fn a_printed_url_never_shows_its_password() {
