@@ -54,9 +54,14 @@ impl Live {
     /// What units have told until now comes before what is decided now: a start before a stop, and all before an end.
     fn drain(&mut self, recorder: &mut Recorder) {
         while let Ok(event) = self.events.try_recv() {
-            let (_, happened) = self.dispatcher.handle(Input::Happened(event));
-            recorder.record_all(happened);
+            self.tell(event, recorder);
         }
+    }
+
+    /// What a unit tells goes through the dispatcher, and from there to the record, at once: nothing may overtake it.
+    fn tell(&mut self, event: Event, recorder: &mut Recorder) {
+        let (_, happened) = self.dispatcher.handle(Input::Happened(event));
+        recorder.record_all(happened);
     }
 }
 
@@ -95,7 +100,7 @@ impl Executor {
                         // Without its record a run can't go on; what is half done is taken back.
                         self.shutdown.cancel.cancel();
                     },
-                    Some(event) = live.events.recv() => live.inputs.push_back(Input::Happened(event)),
+                    Some(event) = live.events.recv() => live.tell(event, recorder),
                     Some(joined) = live.units.join_next_with_id() => {
                         let end = self.joined(joined, &mut live).await;
                         live.inputs.push_back(Input::Ended(end));
@@ -106,9 +111,7 @@ impl Executor {
                 }
                 continue;
             };
-            if !matches!(input, Input::Happened(_)) {
-                live.drain(recorder);
-            }
+            live.drain(recorder);
             let ends_for_good =
                 matches!(&input, Input::Ended(end) if self.plan.outlasts(end.phase));
             let (actions, happened) = live.dispatcher.handle(input);
