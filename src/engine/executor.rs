@@ -3,7 +3,7 @@
 //! A unit is first polled where it was started: one that has nothing to wait for, such as a decision from the cache
 //! that is already in force, ends without a task of its own. Only what waits becomes a task: among the workers, where it
 //! has work to do, and beside the executor where it only waits for others. Handing every command to another thread and
-//! back would cost as much as starting it.
+//! back would cost more than starting it.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, poll_fn};

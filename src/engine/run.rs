@@ -172,8 +172,9 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
     let signal = options.shutdown.signal().map(|signal| signal.as_str().to_owned());
     let seconds = recorder.elapsed();
     recorder.record(Event::RunEnded { status, seconds, signal });
-    drop(lock);
     let problems = recorder.finish().map_err(RunError::Record)?;
+    // Not before: the next run writes the same files as the readers of this one.
+    drop(lock);
     Ok(RunEnd { run, status, folder, problems })
 }
 
