@@ -24,16 +24,21 @@ mod wire;
 
 pub use exit::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 /// Runs the program with the arguments of the process; answers its exit code.
 #[must_use]
 pub fn main() -> std::process::ExitCode {
-    let arguments = match args::Arguments::try_parse() {
+    let arguments = match arguments() {
         Ok(arguments) => arguments,
         Err(error) => return exit::usage(&error),
     };
     exit::finish(dispatch(arguments))
+}
+
+fn arguments() -> Result<args::Arguments, clap::Error> {
+    let command = args::Arguments::command().color(terminal::colors());
+    args::Arguments::from_arg_matches(&command.try_get_matches()?)
 }
 
 fn dispatch(arguments: args::Arguments) -> Result<ExitCode, exit::Failure> {

@@ -25,6 +25,11 @@ fn plain() -> bool {
         || is("TERM", "dumb")
 }
 
+/// When clap draws its help and its errors in colour. Left to itself it takes a `CI` in the environment for a wish.
+pub(super) fn colors() -> clap::ColorChoice {
+    if plain() { clap::ColorChoice::Never } else { clap::ColorChoice::Auto }
+}
+
 /// Columns of the terminal; 80 where there is none, 160 at most: longer lines are hard to read.
 pub(super) fn width() -> usize {
     match rustix::termios::tcgetwinsize(io::stdout()) {

@@ -104,7 +104,8 @@ fn a_terminal_that_asks_for_plain_text_gets_no_escape_codes() {
     ];
     for plain in [("NO_COLOR", "1"), ("TERM", "dumb"), ("CLICOLOR", "0")] {
         for arguments in asked {
-            let shown = shown(&house, arguments, &[plain]);
+            // Also where a CI job runs, which some libraries take for a wish for colours.
+            let shown = shown(&house, arguments, &[("CI", "true"), plain]);
             assert!(
                 !shown.is_empty() && !shown.contains('\x1b'),
                 "{plain:?} {arguments:?}\n{shown}"
