@@ -270,11 +270,7 @@ impl Applier {
         let entries: Vec<Entry> = changes
             .into_iter()
             .enumerate()
-            .map(|(index, change)| Entry {
-                n: (first + index) as u64,
-                change,
-                state: State::Intended,
-            })
+            .map(|(index, change)| Entry::intended((first + index) as u64, change))
             .collect();
         self.write_intents(session, &entries).map_err(|reason| {
             let reason = format!("nothing is changed without its intent on the disk: {reason}");
@@ -341,7 +337,7 @@ impl Applier {
     fn revert_where(&self, wanted: impl Fn(&Change) -> bool) -> Vec<Reverted> {
         let mut session = self.session();
         let mut reverted = Vec::new();
-        let mut taker = Taker::new(&*self.0.host, false, Foreign::Leave);
+        let mut taker = Taker::new(&*self.0.host, false, Foreign::Leave).among(&session.entries);
         for index in (0..session.entries.len()).rev() {
             let entry = session.entries[index].clone();
             let ours = matches!(entry.state, State::Intended | State::Applied { .. });

@@ -6,8 +6,10 @@
 //! the journal. Which changes are wanted, and whether they help, is not known here.
 
 pub mod apply;
+mod chain;
 pub mod drift;
 pub mod journal;
+pub mod journals;
 pub mod model;
 pub mod rollback;
 pub mod script;
@@ -18,13 +20,14 @@ pub mod toggle;
 pub use apply::{Applied, Applier, ApplyResult, KeepError, Reverted};
 pub use drift::{Standing, StandingChange, still_in_place};
 pub use journal::{Entry, JournalError, State};
+pub use journals::{JournalState, JournalSummary, list};
 pub use model::{Change, Target};
-pub use rollback::{
-    JournalState, JournalSummary, Options, RollbackError, RollbackReport, list, rollback,
-};
+pub use rollback::{Options, RollbackError, RollbackReport, rollback};
 pub use script::script;
 pub use take_back::TakenBack;
 pub use toggle::{Disturbed, Side, Toggle};
 
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod generations;

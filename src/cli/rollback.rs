@@ -9,6 +9,7 @@ use crate::change::{
     JournalState, JournalSummary, Options, RollbackError, TakenBack, list, rollback as take_back,
     script,
 };
+use crate::clock::Clock;
 use crate::diagnostic::Diagnostic;
 use crate::disk::{LockFile, Locked};
 
@@ -47,9 +48,11 @@ pub(super) fn rollback(options: &RollbackArgs) -> Result<ExitCode, Failure> {
             return Err(Failure::from(found.help("wait for it to end")).exit(ExitCode::Locked));
         }
     };
+    let by = if options.force { "`trueup rollback --force`" } else { "`trueup rollback`" };
+    let how = Options { force: options.force, at: Clock::system().now(), by: by.to_owned() };
     let mut complete = true;
     for journal in chosen {
-        let report = match take_back(&sysroot, &journal.path, Options { force: options.force }) {
+        let report = match take_back(&sysroot, &journal.path, &how) {
             Ok(report) => report,
             // Runs on other trees may keep their journals in the same place; they are not asked for here.
             Err(error @ RollbackError::OtherRoot { .. }) if options.run.is_none() => {
@@ -120,6 +123,10 @@ fn told(result: &TakenBack, from: &str, run: &str) -> String {
             format!(
                 "left alone: it was set to {found} since; `trueup rollback --force {run}` takes it back to {from}"
             )
+        }
+        TakenBack::Gone { reason } => format!("left alone: {reason}"),
+        TakenBack::Handed { run } => {
+            format!("run {run} has set it since; taking back that run restores {from}")
         }
         TakenBack::Moot => "the host was booted since, which took it back".to_owned(),
         TakenBack::Failed { reason } => format!("could not be taken back: {reason}"),

@@ -129,7 +129,7 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         host: serde_json::to_value(&options.facts).unwrap_or(Value::Null),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     });
-    for event in recover(&options.sysroot, &journal_dir) {
+    for event in recover(&options.sysroot, &journal_dir, (&run, &clock)) {
         recorder.record(event);
     }
     let applier = Applier::new(options.sysroot.clone(), &journal_dir, run.as_str(), clock.clone());

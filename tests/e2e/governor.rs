@@ -115,6 +115,45 @@ fn a_value_that_somebody_else_has_set_since_is_left_alone_unless_forced() {
     assert_eq!(trimmed(&house), before);
 }
 
+/// A host on which two runs have set the swappiness one after the other; the runs, and the tree before.
+fn set_twice() -> (House, Vec<String>, BTreeMap<PathBuf, String>) {
+    let house = House::new();
+    bare_host(&house);
+    let before = trimmed(&house);
+    for swappiness in [10, 1] {
+        house.put(
+            "p.yaml",
+            &format!("version: 1\nphases:\n  vm: {{ uses: cpu_governor, with: {{ governor: performance, swappiness: {swappiness} }} }}\n"),
+        );
+        house.trueup(&["run", "p.yaml"]).wanted(0);
+        assert_eq!(house.get(SWAPPINESS).trim(), swappiness.to_string());
+    }
+    let runs = house.runs();
+    (house, runs, before)
+}
+
+#[test]
+fn two_runs_that_set_the_same_end_with_the_first_value_whichever_is_taken_back_first() {
+    for order in [vec![""], vec!["1", "0"], vec!["0", "1"], vec!["0", ""]] {
+        let (house, runs, before) = set_twice();
+        for which in &order {
+            let run = which.parse::<usize>().ok().map(|at| &*runs[at]);
+            let arguments: Vec<&str> = ["rollback"].into_iter().chain(run).collect();
+            let ended = house.trueup(&arguments).wanted(0);
+            if *which == "0" && order[0] == "0" {
+                let told = format!("run {} has set it since", runs[1]);
+                assert!(ended.stdout.contains(&told), "{}", ended.stdout);
+                assert_eq!(house.get(SWAPPINESS).trim(), "1", "what the newer run has set stays");
+                // A run that is handed a value is not one that was cut off.
+                house.trueup(&["run", "p.yaml"]).wanted(0);
+                assert_eq!(house.report()["recovered"].as_array().unwrap().len(), 0);
+                assert_eq!(house.get(SWAPPINESS).trim(), "1");
+            }
+        }
+        assert_eq!(trimmed(&house), before, "{order:?}");
+    }
+}
+
 #[test]
 fn what_a_failing_run_had_changed_before_stays_until_it_is_taken_back() {
     let house = House::with_phases(&format!(
