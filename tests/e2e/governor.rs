@@ -108,11 +108,54 @@ fn a_value_that_somebody_else_has_set_since_is_left_alone_unless_forced() {
     let before = trimmed(&house);
     house.trueup(&["run", "p.yaml"]).wanted(0);
     house.put(SWAPPINESS, "33\n");
-    let ended = house.trueup(&["rollback"]);
-    assert!(ended.stdout.contains("left alone"), "{}", ended.told());
+    let run = &*house.runs()[0];
+    let told = house.trueup(&["rollback"]).wanted(5).stdout;
+    assert!(told.contains("left alone: it was set to 33 since, and was 60 before"), "{told}");
+    let last = format!(
+        "1 value is not as the run left it, and not taken back;\n`trueup rollback --force {run}` takes it back as well\n"
+    );
+    assert!(told.ends_with(&last), "{told}");
     assert_eq!(house.get(SWAPPINESS).trim(), "33");
-    house.trueup(&["rollback", "--force", &house.runs()[0]]).wanted(0);
+
+    // What was left is remembered: by whoever asks for the run, and as a reminder.
+    assert!(house.trueup(&["rollback", run]).wanted(5).stdout.ends_with(&last));
+    let again = house.trueup(&["rollback"]).wanted(0).stdout;
+    assert!(again.contains("`trueup rollback --force`"), "{again}");
+    assert_eq!(house.get(SWAPPINESS).trim(), "33");
+    house.trueup(&["rollback", "--force"]).wanted(0);
     assert_eq!(trimmed(&house), before);
+    let nothing = house.trueup(&["rollback", "--force"]).wanted(0).stdout;
+    assert_eq!(nothing.lines().count(), 1, "{nothing}");
+}
+
+#[test]
+fn by_force_the_values_left_alone_of_all_runs_go_back_to_the_first() {
+    let (house, runs, before) = set_twice();
+    house.put(SWAPPINESS, "33\n");
+    house.trueup(&["rollback", &runs[0]]).wanted(0);
+    house.trueup(&["rollback"]).wanted(5);
+    assert_eq!(house.get(SWAPPINESS).trim(), "33");
+    house.trueup(&["rollback", "--force"]).wanted(0);
+    assert_eq!(trimmed(&house), before);
+}
+
+#[test]
+fn a_text_that_is_no_name_of_a_run_never_becomes_the_name_of_a_file() {
+    let (house, ..) = set_twice();
+    house.put("elsewhere.jsonl", "");
+    for name in ["../../elsewhere", "/etc/passwd", "..", "a/b", "", "x y"] {
+        for before in [&["rollback"][..], &["rollback", "--print"], &["rollback", "--force"]] {
+            let ended = house.trueup(&[before, &[name]].concat()).wanted(2);
+            assert!(ended.stderr.contains("is not a run"), "{name}: {}", ended.told());
+        }
+        for before in [&["report", "show"][..], &["run", "p.yaml", "--resume"], &["report", "diff"]]
+        {
+            let ended = house.trueup(&[before, &[name]].concat()).wanted(2);
+            assert!(ended.stderr.contains("is not a run"), "{name}: {}", ended.told());
+        }
+    }
+    house.trueup(&["rollback", "20261124T000000Z-0a"]).wanted(2);
+    assert_eq!(house.get(SWAPPINESS).trim(), "1");
 }
 
 /// A host on which two runs have set the swappiness one after the other; the runs, and the tree before.
