@@ -36,12 +36,14 @@ pub(super) struct Above<'a> {
 }
 
 impl Chain {
-    /// The runs that are newer than that of the journal at `path`, which `opened` is the first record of.
-    pub(super) fn above(path: &Path, opened: &Opened) -> Result<Self, DiskError> {
+    /// The runs that are newer than that of the journal at `path`, which `opened` is the first record of; not those of
+    /// the journals in `but`.
+    pub(super) fn above(path: &Path, opened: &Opened, but: &[&Path]) -> Result<Self, DiskError> {
         let dir = path.parent().unwrap_or(Path::new(""));
         let mut newer: Vec<Newer> = read_all(dir)?
             .into_iter()
             .take_while(|(summary, _)| summary.path != path)
+            .filter(|(summary, _)| !but.contains(&&*summary.path))
             .filter_map(|(summary, journal)| {
                 let journal = journal?;
                 let other = journal.opened.as_ref()?;

@@ -310,3 +310,45 @@ fn make(host: &Host, runs: &[Run], then: impl Fn(usize)) {
         then(at);
     }
 }
+
+#[test]
+fn the_script_of_all_runs_takes_back_one_after_the_other() {
+    let host = set_by_runs(&["10", "1"]);
+    sets(&host, "r3", 3, (1, "performance"));
+    let paths = ["r3", "r2", "r1"].map(|run| path(&host, run));
+    let paths = paths.each_ref().map(PathBuf::as_path);
+    let text = script(&paths, false).unwrap();
+    for once in ["'1' '->' '10'", "'10' '->' '60'", "'performance' '->' 'powersave'"] {
+        assert_eq!(text.matches(once).count(), 1, "{once}: {text}");
+    }
+    assert_eq!(run_script(&text), 0);
+    assert_eq!(host.values(), former());
+}
+
+#[test]
+fn the_script_of_an_older_run_leaves_what_a_newer_one_has_set() {
+    let host = set_by_runs(&["10"]);
+    host.tree.put(FILES[0], "30\n");
+    sets(&host, "r2", 2, (0, "10"));
+    let text = script(&[&path(&host, "r1")], true).unwrap();
+    assert!(text.contains("# run r2 has set it since, and comes first"), "{text}");
+    assert_eq!(run_script(&text), 0);
+    assert_eq!(swappiness(&host), "10");
+}
+
+#[test]
+fn a_script_by_force_writes_over_what_somebody_else_has_set() {
+    let host = set_by_runs(&["10"]);
+    host.tree.put(FILES[0], "33\n");
+    host.rollback_of("r1", false);
+    assert_eq!(run_script(&script(&[&path(&host, "r1")], false).unwrap()), 0, "it was left before");
+    assert_eq!(swappiness(&host), "33");
+    assert_eq!(run_script(&script(&[&path(&host, "r1")], true).unwrap()), 0);
+    assert_eq!(host.values(), former());
+}
+
+#[expect(clippy::disallowed_methods, reason = "the script is run as a person would run it")]
+fn run_script(text: &str) -> i32 {
+    let output = std::process::Command::new("/bin/sh").arg("-c").arg(text).output().unwrap();
+    output.status.code().unwrap()
+}

@@ -142,7 +142,7 @@ pub fn rollback(
         Chain::default()
     } else {
         let run = run.clone();
-        Chain::above(path, opened).map_err(|source| RollbackError::Newer { run, source })?
+        Chain::above(path, opened, &[]).map_err(|source| RollbackError::Newer { run, source })?
     };
     let mut taker =
         Taker::new(&host, plan.rebooted, plan.foreign).among(&journal.entries).below(&run, newer);

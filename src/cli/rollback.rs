@@ -1,6 +1,7 @@
 //! `trueup rollback`.
 
 use std::io::{StdoutLock, Write as _};
+use std::path::Path;
 
 use super::args::RollbackArgs;
 use super::exit::{ExitCode, Failure};
@@ -23,17 +24,20 @@ pub(super) fn rollback(options: &RollbackArgs) -> Result<ExitCode, Failure> {
     let unusable: Vec<Diagnostic> = journals.iter().filter_map(unusable).collect();
     let chosen = choose(&journals, options)?;
     let mut out = std::io::stdout().lock();
-    if options.print {
-        for journal in &chosen {
-            let text = script(&journal.path)
-                .map_err(|error| Failure::because("rollback::journal", &error))?;
-            out.write_all(text.as_bytes())?;
+    let unknown = || match &unusable[..] {
+        [_, ..] if options.run.is_none() => {
+            Err(Failure { code: ExitCode::Failed, diagnostics: unusable.clone() })
         }
-        return Ok(ExitCode::Success);
+        _ => Ok(()),
+    };
+    if options.print {
+        let paths: Vec<&Path> = chosen.iter().map(|journal| &*journal.path).collect();
+        let text = script(&paths, options.force)
+            .map_err(|error| Failure::because("rollback::journal", &error))?;
+        out.write_all(text.as_bytes())?;
+        return unknown().map(|()| ExitCode::Success);
     }
-    if !unusable.is_empty() && options.run.is_none() {
-        return Err(Failure { code: ExitCode::Failed, diagnostics: unusable });
-    }
+    unknown()?;
     if chosen.is_empty() {
         writeln!(out, "there is nothing to take back in {}", results.display())?;
         if is_left(&journals, &sysroot) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -136,6 +137,19 @@ fn by_force_the_values_left_alone_of_all_runs_go_back_to_the_first() {
     house.trueup(&["rollback"]).wanted(5);
     assert_eq!(house.get(SWAPPINESS).trim(), "33");
     house.trueup(&["rollback", "--force"]).wanted(0);
+    assert_eq!(trimmed(&house), before);
+}
+
+#[test]
+fn one_script_takes_all_runs_back_and_says_when_a_journal_can_not_be_read() {
+    let (house, _, before) = set_twice();
+    house.put("results/journal/odd.jsonl", "what\nis this\n");
+    let printed = house.trueup(&["rollback", "--print"]).wanted(1);
+    assert!(printed.stderr.contains("nobody can tell what run odd changed"), "{}", printed.stderr);
+    house.put("undo.sh", &printed.stdout);
+    let mut script = std::process::Command::new("/bin/sh");
+    script.arg(house.path("undo.sh")).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Running::start(script).end().wanted(0);
     assert_eq!(trimmed(&house), before);
 }
 
