@@ -5,6 +5,7 @@
 //! of it, and takes it back when told to. Killed at any instant, [`rollback()`] restores the former state from
 //! the journal. Which changes are wanted, and whether they help, is not known here.
 
+pub mod aftermath;
 pub mod apply;
 mod chain;
 pub mod drift;
@@ -17,6 +18,7 @@ mod setting_file;
 mod take_back;
 pub mod toggle;
 
+pub use aftermath::{Aftermath, Fate, aftermath};
 pub use apply::{Applied, Applier, ApplyResult, KeepError, Reverted};
 pub use drift::{Standing, StandingChange, still_in_place};
 pub use journal::{Entry, JournalError, State};

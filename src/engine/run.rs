@@ -132,6 +132,8 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
     for event in recover(&options.sysroot, &journal_dir, (&run, &clock)) {
         recorder.record(event);
     }
+    // Killed in its first moments, it is still a run that began, and is known by its name.
+    recorder.flush();
     let applier = Applier::new(options.sysroot.clone(), &journal_dir, run.as_str(), clock.clone());
     let context = Arc::new(RunContext {
         run: run.clone(),

@@ -129,6 +129,48 @@ fn a_value_that_somebody_else_has_set_since_is_left_alone_unless_forced() {
     assert_eq!(nothing.lines().count(), 1, "{nothing}");
 }
 
+/// The end of what `report show` tells of a run: what it changed, and what has become of that.
+fn changed(house: &House, run: &str) -> String {
+    let shown = house.trueup(&["report", "show", run]).wanted(0).stdout;
+    let told = &shown[shown.find("\nchanged  ").unwrap() + 1..shown.find("\nreport ").unwrap()];
+    told.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_report_of_a_run_that_was_taken_back_says_when_by_what_and_what_is_left() {
+    let (house, runs, _) = set_twice();
+    let (older, newer) = (&*runs[0], &*runs[1]);
+    let offer = format!("changed 1 setting of the host; undo: trueup rollback {newer}");
+    assert_eq!(changed(&house, newer), offer);
+    house.trueup(&["rollback", older]).wanted(0);
+    let told = changed(&house, older);
+    assert!(told.starts_with("changed 1 setting of the host; taken back at 20"), "{told}");
+    let handed = format!(
+        "Z by `trueup rollback`, but for /proc/sys/vm/swappiness, which run {newer} has set since"
+    );
+    assert!(told.ends_with(&handed), "{told}");
+    assert_eq!(changed(&house, newer), offer);
+
+    house.put(SWAPPINESS, "33\n");
+    house.trueup(&["rollback"]).wanted(5);
+    let left = format!(
+        "by `trueup rollback`, but for /proc/sys/vm/swappiness, left alone at 33; undo that as well: trueup rollback --force {newer}"
+    );
+    let told = changed(&house, newer);
+    assert!(told.ends_with(&left), "{told}");
+    house.trueup(&["rollback", "--force"]).wanted(0);
+    let told = changed(&house, newer);
+    assert!(told.ends_with("Z by `trueup rollback --force`"), "{told}");
+}
+
+#[test]
+fn the_report_of_a_run_from_before_a_reboot_says_that_it_took_the_changes_back() {
+    let (house, runs, _) = set_twice();
+    house.put("host/proc/sys/kernel/random/boot_id", "99999999-2222-3333-4444-555555555555\n");
+    let told = changed(&house, &runs[1]);
+    assert_eq!(told, "changed 1 setting of the host; a reboot has taken that back");
+}
+
 #[test]
 fn by_force_the_values_left_alone_of_all_runs_go_back_to_the_first() {
     let (house, runs, before) = set_twice();
