@@ -133,7 +133,7 @@ pub fn rollback(
     if opened.root != here {
         return Err(RollbackError::OtherRoot { run, root: opened.root.clone(), here });
     }
-    let host = SettingFiles(root.clone());
+    let host = SettingFiles::below(root.clone());
     let plan = Plan::of(&journal, facts::boot(root).as_deref(), options);
     if plan.entries.is_empty() && journal.closed && journal.integrity == Integrity::Whole {
         return Ok(report);
