@@ -42,7 +42,7 @@ impl Chain {
         let dir = path.parent().unwrap_or(Path::new(""));
         let mut newer: Vec<Newer> = read_all(dir)?
             .into_iter()
-            .take_while(|(summary, _)| summary.path != path)
+            .take_while(|(summary, _)| summary.path.file_name() != path.file_name())
             .filter(|(summary, _)| !but.contains(&&*summary.path))
             .filter_map(|(summary, journal)| {
                 let journal = journal?;
