@@ -26,8 +26,9 @@ Exit codes:
   3    PARTIAL_SUCCESS: only what is marked optional ended badly
   4    another run holds the lock
   5    something is not as it was left: there are changes to make (plan
-       --detailed-exitcode), a plan no longer holds (run --plan), or a value was
-       not taken back because it was set to another one since (rollback)
+       --detailed-exitcode), a plan no longer holds (run --plan), a value was
+       not taken back because it was set to another one since (rollback), or
+       what was kept is no longer in place (verify)
   130  cancelled by SIGINT, after taking back what the run changed
   143  cancelled by SIGTERM, after taking back what the run changed
 
@@ -43,6 +44,15 @@ Example:
   trueup plan                       # what would be done, touching nothing
   trueup run                        # do it, measure it, keep what holds
   trueup rollback                   # take it all back";
+
+const VERIFY_CODES: &str = "\
+Exit codes:
+  0  all that was kept is in place, or nothing was kept
+  1  of some nobody can tell: it can't be read, or its run was cut off
+  5  some is not in place
+
+From a timer, say:
+  systemd-run --on-calendar=hourly trueup verify --results /var/lib/trueup";
 
 const COMPLETIONS: &str = "\
 Where shells look for them:
@@ -83,6 +93,8 @@ pub(super) enum Subcommand {
     Report(ReportArgs),
     /// Take back what runs have changed on the host.
     Rollback(RollbackArgs),
+    /// Tell whether the changes that runs have kept are still in place.
+    Verify(VerifyArgs),
     /// Serve proof-of-work verification over HTTP.
     Powd(PowdArgs),
     /// Load a verification service and measure it.
@@ -423,6 +435,24 @@ pub(super) struct RollbackArgs {
     /// Print a shell script that takes the changes back, and touch nothing.
     #[arg(long)]
     pub(super) print: bool,
+
+    /// Prefix of all host paths.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(super) sysroot: PathBuf,
+
+    #[command(flatten)]
+    pub(super) state: StateArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = VERIFY_CODES)]
+pub(super) struct VerifyArgs {
+    /// The run whose changes are looked at; all runs unless told.
+    pub(super) run: Option<String>,
+
+    /// As JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 
     /// Prefix of all host paths.
     #[arg(long, value_name = "DIR", default_value = "/")]

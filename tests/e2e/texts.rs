@@ -98,6 +98,7 @@ fn help_is_there_for_every_command() {
         "cache",
         "report",
         "rollback",
+        "verify",
         "powd",
         "load",
         "schema",
