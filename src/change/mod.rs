@@ -8,7 +8,9 @@
 pub mod aftermath;
 pub mod apply;
 mod chain;
+mod config_file;
 pub mod drift;
+mod host;
 pub mod journal;
 pub mod journals;
 pub mod model;

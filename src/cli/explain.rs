@@ -199,9 +199,9 @@ fn explanation(
         expires_at: entry.expires_at,
     });
     let drift = drifted.into_iter().map(|change| Drift {
-        setting: change.target.path().to_owned(),
-        is: change.from,
-        decided: change.to,
+        setting: change.target.name().into_owned(),
+        is: change.target.shown(&change.from).into_owned(),
+        decided: change.target.shown(&change.to).into_owned(),
     });
     Explanation {
         phase: phase.to_owned(),

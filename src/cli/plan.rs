@@ -207,7 +207,8 @@ fn show_change(text: &mut String, change: &Change, width: usize) {
         let _ = writeln!(text, "      {line}");
     } else {
         let Change { target, from, to, .. } = change;
-        let _ = writeln!(text, "      {}:\n        {from} -> {to}", target.path());
+        let (name, from, to) = (target.name(), target.shown(from), target.shown(to));
+        let _ = writeln!(text, "      {name}:\n        {from} -> {to}");
     }
 }
 

@@ -151,7 +151,7 @@ fn manifest(gate: &Gate, changes: &[Change], cx: &Context) -> Result<Manifest, P
     depends.extend(objective::depends_on(&gate.objective, cx)?);
     let changes: Vec<Value> = changes
         .iter()
-        .map(|change| json!([change.target.path(), change.from, change.to]))
+        .map(|change| json!([change.target.name(), change.from, change.to]))
         .collect();
     let asked = json!({
         "objective": gate.objective.to_string(),

@@ -301,7 +301,7 @@ fn outlooks(name: &str, then: &Foreseen, now: &Foreseen, found: &mut Vec<Differe
     let of = |what: &Foreseen| -> BTreeMap<String, (String, String)> {
         let changes = what.changes().iter();
         changes
-            .map(|one| (one.target.path().to_owned(), (one.from.clone(), one.to.clone())))
+            .map(|one| (one.target.name().into_owned(), (one.from.clone(), one.to.clone())))
             .collect()
     };
     let (before, after) = (of(then), of(now));

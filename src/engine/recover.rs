@@ -40,7 +40,7 @@ pub(super) fn recover(
 }
 
 fn recovered(run: String, report: &RollbackReport) -> Event {
-    let of_change = |one: &Reverted| (one.change.target.path().to_owned(), told(&one.result));
+    let of_change = |one: &Reverted| (one.change.target.name().into_owned(), told(one));
     let mut changes: BTreeMap<String, String> = report.changes.iter().map(of_change).collect();
     if report.damaged {
         changes.insert("journal".to_owned(), report.notes.join("; "));
@@ -48,12 +48,13 @@ fn recovered(run: String, report: &RollbackReport) -> Event {
     Event::Recovered(RecoveredRun { cut_off: run, changes })
 }
 
-fn told(result: &TakenBack) -> String {
-    match result {
-        TakenBack::Restored { read_back } => format!("taken back to {read_back}"),
-        TakenBack::AlreadyBack { found } => format!("still at {found}"),
+fn told(one: &Reverted) -> String {
+    let shown = |value| one.change.target.shown(value);
+    match &one.result {
+        TakenBack::Restored { read_back } => format!("taken back to {}", shown(read_back)),
+        TakenBack::AlreadyBack { found } => format!("still at {}", shown(found)),
         TakenBack::Left { found } => {
-            format!("left alone, somebody else has set it to {found} since")
+            format!("left alone, somebody else has set it to {} since", shown(found))
         }
         TakenBack::Gone { reason } => format!("left alone: {reason}"),
         TakenBack::Handed { run } => format!("left to run {run}, which has set it since"),

@@ -244,7 +244,7 @@ fn close_journal(applier: &Applier, status: OverallStatus, recorder: &mut Record
         for one in applier.revert_all() {
             if let TakenBack::Failed { reason } = &one.result {
                 let text =
-                    format!("{} could not be taken back: {reason}", one.change.target.path());
+                    format!("{} could not be taken back: {reason}", one.change.target.name());
                 recorder.record(Event::Noted { phase: None, text });
             }
         }

@@ -335,9 +335,9 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 pub(super) fn record(change: &Change, result: ChangeResult) -> ChangeRecord {
     ChangeRecord {
-        target: change.target.path().to_owned(),
-        from: change.from.clone(),
-        to: change.to.clone(),
+        target: change.target.name().into_owned(),
+        from: change.target.shown(&change.from).into_owned(),
+        to: change.target.shown(&change.to).into_owned(),
         result,
     }
 }
@@ -345,7 +345,9 @@ pub(super) fn record(change: &Change, result: ChangeResult) -> ChangeRecord {
 fn change_record(applied: &Applied) -> ChangeRecord {
     let result = match &applied.result {
         ApplyResult::Match | ApplyResult::Already => ChangeResult::Applied,
-        ApplyResult::Clamped { got } => ChangeResult::Clamped { got: got.clone() },
+        ApplyResult::Clamped { got } => {
+            ChangeResult::Clamped { got: applied.change.target.shown(got).into_owned() }
+        }
         ApplyResult::Refused { reason } => ChangeResult::Refused { reason: reason.clone() },
     };
     record(&applied.change, result)
@@ -363,7 +365,7 @@ pub(super) async fn take_back(applier: &Applier, cx: &Context) -> usize {
         }
     };
     for one in &reverted {
-        let change = record(&one.change, taken_back(&one.result));
+        let change = record(&one.change, taken_back(one));
         cx.tell(Event::Changed { phase: cx.phase.clone(), change });
     }
     let back = |one: &&Reverted| {
@@ -372,15 +374,18 @@ pub(super) async fn take_back(applier: &Applier, cx: &Context) -> usize {
     reverted.iter().filter(back).count()
 }
 
-fn taken_back(result: &TakenBack) -> ChangeResult {
+fn taken_back(one: &Reverted) -> ChangeResult {
     let left = |reason: String| ChangeResult::Left { reason };
-    match result {
+    match &one.result {
         TakenBack::Restored { .. } | TakenBack::AlreadyBack { .. } | TakenBack::Moot => {
             ChangeResult::Reverted
         }
         TakenBack::Gone { reason } => left(reason.clone()),
         TakenBack::Handed { run } => left(format!("run {run} has set it since")),
-        TakenBack::Left { found } => left(format!("somebody else has set it to {found} since")),
+        TakenBack::Left { found } => {
+            let found = one.change.target.shown(found);
+            left(format!("somebody else has set it to {found} since"))
+        }
         TakenBack::Failed { reason } => left(format!("{reason}; `trueup rollback` will try again")),
     }
 }
