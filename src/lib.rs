@@ -13,6 +13,7 @@ pub mod database;
 pub mod diagnostic;
 pub mod disk;
 pub mod secret;
+pub mod shown;
 pub mod shutdown;
 pub mod supervisor;
 pub mod unit;

@@ -14,6 +14,7 @@ use crate::report::diff::{self, Difference};
 use crate::report::file::{self, Format};
 use crate::report::runs::{self, RunNameError};
 use crate::report::{Report, fold, summary};
+use crate::shown;
 
 pub(super) fn report(options: &ReportArgs) -> Result<ExitCode, Failure> {
     let results = &options.state.results;
@@ -88,7 +89,8 @@ fn list(results: &Path, json: bool) -> Result<(), Failure> {
             continue;
         };
         let status = report.overall_status.map_or("CUT OFF", OverallStatus::word);
-        let (good, all, name) = (good(&report), report.phases.len(), &report.pipeline.name);
+        let (good, all) = (good(&report), report.phases.len());
+        let name = shown::in_line(&report.pipeline.name);
         writeln!(
             out,
             "{run}  {status:<15} {:>7.1} s  {good}/{all} phases  {name}",

@@ -11,6 +11,7 @@ use crate::change::{
 };
 use crate::diagnostic::Diagnostic;
 use crate::disk::{LockFile, Locked};
+use crate::shown;
 
 pub(super) fn rollback(options: &RollbackArgs) -> Result<ExitCode, Failure> {
     let sysroot = wire::sysroot(&options.sysroot)?;
@@ -53,7 +54,12 @@ pub(super) fn rollback(options: &RollbackArgs) -> Result<ExitCode, Failure> {
             Ok(report) => report,
             // Runs on other trees may keep their journals in the same place; they are not asked for here.
             Err(error @ RollbackError::OtherRoot { .. }) if options.run.is_none() => {
-                writeln!(out, "{}  left alone: {error}", journal.run)?;
+                writeln!(
+                    out,
+                    "{}  left alone: {}",
+                    journal.run,
+                    shown::in_line(&error.to_string())
+                )?;
                 continue;
             }
             Err(error) => return Err(Failure::because("rollback::failed", &error)),
@@ -61,15 +67,11 @@ pub(super) fn rollback(options: &RollbackArgs) -> Result<ExitCode, Failure> {
         complete &= report.is_complete();
         for one in &report.changes {
             let target = one.change.target.path();
-            writeln!(
-                out,
-                "{}  {target}: {}",
-                report.run,
-                told(&one.result, &one.change.from, &report.run)
-            )?;
+            let done = told(&one.result, &one.change.from, &report.run);
+            writeln!(out, "{}  {}: {}", report.run, shown::in_line(target), shown::in_line(&done))?;
         }
         for note in &report.notes {
-            writeln!(out, "{}  {note}", report.run)?;
+            writeln!(out, "{}  {}", report.run, shown::in_line(note))?;
         }
     }
     Ok(if complete { ExitCode::Success } else { ExitCode::Failed })

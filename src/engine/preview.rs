@@ -21,6 +21,7 @@ use crate::phase::{AnyKind, AnyPhase, Applicability, Context, PhaseError, RunCon
 use crate::pipeline::{CachePolicy, Condition, Reference, Scope, evaluate_condition};
 use crate::plan::Plan;
 use crate::secret::Secrets;
+use crate::shown;
 
 /// What one phase would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -72,23 +73,23 @@ pub enum Foreseen {
 }
 
 impl Foreseen {
-    /// No value of a secret in what is told.
+    /// No password of a URL in what is told, and no value of a secret in that and in the decision.
     fn hide(&mut self, secrets: &Secrets) {
-        match self {
+        let words = match self {
             Self::Skipped { why }
             | Self::NotApplicable { why }
             | Self::Blocked { why }
-            | Self::Fails { why } => secrets.hide(why),
+            | Self::Fails { why } => why,
             Self::Runs { decision, .. } => match decision {
                 Forethought::Known { told, value } | Forethought::Cached { told, value, .. } => {
-                    secrets.hide(told);
                     secrets.hide_in(value);
+                    told
                 }
-                Forethought::ToBeMeasured { why, .. } | Forethought::Later { why } => {
-                    secrets.hide(why);
-                }
+                Forethought::ToBeMeasured { why, .. } | Forethought::Later { why } => why,
             },
-        }
+        };
+        shown::hide_passwords(words);
+        secrets.hide(words);
     }
 }
 

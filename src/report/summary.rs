@@ -6,6 +6,7 @@ use super::text::wrap;
 use super::triage::{Triage, word};
 use super::{PhaseReport, Report};
 use crate::event::{DecisionSource, Outcome};
+use crate::shown;
 
 /// Most lines of a phase that is one of many.
 const LINES: usize = 4;
@@ -18,7 +19,9 @@ pub fn summary(report: &Report, report_path: &str, width: usize) -> String {
     let _ = writeln!(
         text,
         "{status} in {:.1} s: {}, run {}",
-        report.total_optimization_time, report.pipeline.name, report.run_id
+        report.total_optimization_time,
+        shown::in_line(&report.pipeline.name),
+        report.run_id
     );
     if let Some(signal) = &report.signal {
         let _ = writeln!(text, "cancelled by {signal}; what the run had changed was taken back");
@@ -61,7 +64,7 @@ pub fn summary(report: &Report, report_path: &str, width: usize) -> String {
     } else {
         let _ = writeln!(text, "changed  nothing on the host that outlives the run");
     }
-    let _ = writeln!(text, "report   {report_path}");
+    let _ = writeln!(text, "report   {}", shown::in_line(report_path));
     text
 }
 

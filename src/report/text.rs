@@ -1,10 +1,13 @@
 //! Text laid out for a terminal.
 
-/// Breaks `text` at blanks into lines of at most `width` columns where words allow it; at least one line.
+use crate::shown;
+
+/// Breaks `text` at blanks into lines of at most `width` columns where words allow it; at least one line. Where it breaks
+/// itself is seen, and breaks nothing: the text may have come from anywhere.
 #[must_use]
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
+    for word in shown::in_line(text).split_whitespace() {
         let taken = lines.last().map_or(0, |line| line.chars().count());
         if taken > 0 && taken + 1 + word.chars().count() > width {
             lines.push(String::new());
@@ -47,5 +50,6 @@ mod tests {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("a incomprehensibilities b", 5), ["a", "incomprehensibilities", "b"]);
         assert_eq!(wrap("", 5), [""]);
+        assert_eq!(wrap("a\n\u{1b}[2J b", 80), ["a\\n\\x1b[2J b"]);
     }
 }

@@ -48,7 +48,7 @@ pub struct With {
     cwd: Option<PathBuf>,
     /// What it reads from its standard input, which is empty unless told; may hold secrets.
     #[serde(skip_serializing_if = "Option::is_none")]
-    stdin: Option<String>,
+    stdin: Option<Word>,
     /// Exit codes that are good.
     #[serde(default = "zero")]
     exit: Vec<i32>,

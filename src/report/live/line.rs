@@ -3,12 +3,21 @@
 use std::borrow::Cow;
 
 use crate::event::{ChangeResult, DecisionSource, Event, PhaseName};
+use crate::shown;
 
 /// Who speaks when it is the run itself.
 const RUN: &str = "trueup";
 
-/// A line about an event that a person would want to see as it happens: phase, and text.
+/// A line about an event that a person would want to see as it happens: phase, and text. Whatever a program has said in
+/// it, it is one line.
 pub(super) fn line(event: &Event) -> Option<(&str, Cow<'_, str>)> {
+    said(event).map(|(who, text)| match shown::in_line(&text) {
+        Cow::Borrowed(_) => (who, text),
+        Cow::Owned(made) => (who, Cow::Owned(made)),
+    })
+}
+
+fn said(event: &Event) -> Option<(&str, Cow<'_, str>)> {
     fn of(phase: &PhaseName, text: String) -> (&str, Cow<'_, str>) {
         (phase.as_str(), text.into())
     }
