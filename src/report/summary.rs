@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::text::wrap;
-use super::triage::{Triage, word};
+use super::triage::{Triage, late, word};
 use super::{PhaseReport, Report};
 use crate::event::{DecisionSource, Outcome};
 use crate::shown;
@@ -32,9 +32,10 @@ pub fn summary(report: &Report, report_path: &str, width: usize) -> String {
     let most = if rest.is_some() { LINES } else { usize::MAX };
     let names = triage.listed.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, phase) in &triage.listed {
+        let late = late(phase).map_or_else(String::new, |late| format!("  {late}"));
         let _ = match phase.status {
             Some(status) => {
-                writeln!(text, "  {name:names$}  {status:<14} {:>7.1} s", phase.seconds)
+                writeln!(text, "  {name:names$}  {status:<14} {:>7.1} s{late}", phase.seconds)
             }
             None => writeln!(text, "  {name:names$}  {}", word(phase)),
         };
@@ -109,6 +110,8 @@ mod tests {
         let long = "it said a great deal before it ended, ".repeat(20);
         let phase = ended(Outcome::Failed, "runs /bin/false", Some(&long));
         report.phases.insert("broken".parse().unwrap(), phase);
+        let late = PhaseReport { attempts: 3, ..ended(Outcome::Success, "runs /bin/flaky", None) };
+        report.phases.insert("flaky".parse().unwrap(), late);
         let phase = ended(Outcome::Blocked, "", Some("broken did not end well"));
         report.phases.insert("after".parse().unwrap(), phase);
         let change = ChangeRecord {
@@ -135,6 +138,8 @@ mod tests {
                   it said a great deal before it ended, it said a great deal before it
                   ended, it said a great deal before it ended, it said a great deal before
                   ...
+              flaky   SUCCESS            0.5 s  (3rd attempt)
+                  runs /bin/flaky
               memory  REVERTED           0.5 s
                   swappiness=10
                   inconclusive: +0.4% (-1.2% to +2.0%, 8 pairs); taken back

@@ -22,6 +22,18 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// `1st`, `2nd`, `3rd`, `4th`.
+pub(super) fn ordinal(number: u32) -> String {
+    let end = match (number % 100, number % 10) {
+        (11..=13, _) => "th",
+        (_, 1) => "st",
+        (_, 2) => "nd",
+        (_, 3) => "rd",
+        _ => "th",
+    };
+    format!("{number}{end}")
+}
+
 /// A quantity with as many digits as a person reads: four, or all before the point.
 pub(super) fn figure(value: f64) -> String {
     let size = value.abs();
@@ -43,6 +55,12 @@ mod tests {
     fn quantities_have_as_many_digits_as_a_person_reads() {
         let read = [0.0, 12345.678, -123.456, 12.345, 0.012_345, 0.000_012_3].map(figure);
         assert_eq!(read, ["0", "12346", "-123.5", "12.35", "0.012", "1.23e-5"]);
+    }
+
+    #[test]
+    fn attempts_are_counted_as_people_do() {
+        let read = [1, 2, 3, 4, 11, 12, 13, 21, 102].map(ordinal);
+        assert_eq!(read, ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "102nd"]);
     }
 
     #[test]

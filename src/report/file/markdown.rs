@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 
 use crate::event::{ChangeResult, OverallStatus};
-use crate::report::triage::{Triage, word};
+use crate::report::triage::{Triage, late, word};
 use crate::report::{PhaseReport, Report};
 use crate::shown;
 
@@ -76,7 +76,8 @@ fn phases(report: &Report, page: &mut Page) {
     page.line("| phase | outcome | seconds | |");
     page.line("| --- | --- | ---: | --- |");
     for (name, phase) in &triage.listed {
-        let (word, seconds) = (escaped(word(phase)), phase.seconds);
+        let late = late(phase).map_or_else(String::new, |late| format!(" {late}"));
+        let (word, seconds) = (escaped(&format!("{}{late}", word(phase))), phase.seconds);
         page.line(&format!("| {} | {word} | {seconds:.1} | {} |", escaped(name), told(phase)));
     }
     if let Some(rest) = triage.rest_in_words() {
@@ -197,7 +198,7 @@ mod tests {
             | --- | --- | ---: | --- |
             | readiness | SUCCESS | 0.0 | 2 conditions<br>temperature: this host has no temperature sensor |
             | memory | REVERTED | 30.0 | swappiness=10 (from the cache)<br>inconclusive: +0.4% (-1.2% to +2.0%) |
-            | pool | SUCCESS | 23.7 | pool\_size=19<br>attempt 1 failed: \\x1b\[31mcold\\x1b\[0m |
+            | pool | SUCCESS (2nd attempt) | 23.7 | pool\_size=19<br>attempt 1 failed: \\x1b\[31mcold\\x1b\[0m |
             | tests | FAILED | 2.0 | answer: saw &lt;b&gt;"500" &amp; 'more'&lt;/b&gt;, wanted 200 (GET /a\|b)\\nsecond \\x00 line ￾ |
             | slow | TIMED\_OUT | 1.0 | not done within its timeout of 1s |
             | after | BLOCKED | 0.0 | tests did not end well |
