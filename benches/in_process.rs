@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -118,7 +118,7 @@ fn once(phases: usize, place: &Path) -> (f64, f64) {
         progress: ProgressBoard::default(),
         trials: Arc::new(TrialStore::new(url, "host".to_owned(), clock)),
         earlier: Earlier::default(),
-        wait: Duration::ZERO,
+        wait: None,
     };
     let started = Instant::now();
     runtime.block_on(trueup::engine::run(options)).expect("a run");

@@ -93,6 +93,11 @@ impl io::Write for Log {
     }
 }
 
+/// Says a sentence on standard error.
+pub(super) fn say(sentence: &str) {
+    let _ = writeln!(Log, "{}", shown::in_line(sentence));
+}
+
 /// Starts the diagnostic log on standard error: warnings, and with each `-v` more.
 pub(super) fn start_log(verbose: u8) -> Result<(), Failure> {
     let level = match verbose {
