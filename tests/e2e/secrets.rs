@@ -226,7 +226,8 @@ fn a_file_that_everybody_may_read_is_doubted() {
         fs::set_permissions(kept, fs::Permissions::from_mode(mode)).unwrap();
         house.trueup(&["run", "p.yaml"]).wanted(0).stderr
     };
-    assert!(mode(0o644).contains("plan::secret_doubtful"));
+    let told = mode(0o644);
+    assert!(told.contains("plan::secret_doubtful") && told.contains("chmod 600"), "{told}");
     assert!(!mode(0o600).contains("plan::secret_doubtful"));
 }
 
