@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::journal::{self, State};
+use super::journals::{JournalState, list};
 use super::model::Change;
-use super::rollback::{JournalState, list};
 use crate::disk::DiskError;
 use crate::host::setting::{Observed, observe_path, same};
 use crate::host::{Sysroot, facts};

@@ -25,8 +25,9 @@ Exit codes:
   2    wrong usage, or a pipeline that is not valid; nothing was tried
   3    PARTIAL_SUCCESS: only what is marked optional ended badly
   4    another run holds the lock
-  5    there are changes to make (plan --detailed-exitcode), or a plan no longer
-       holds (run --plan)
+  5    something is not as it was left: there are changes to make (plan
+       --detailed-exitcode), a plan no longer holds (run --plan), or a value was
+       not taken back because it was set to another one since (rollback)
   130  cancelled by SIGINT, after taking back what the run changed
   143  cancelled by SIGTERM, after taking back what the run changed
 
@@ -433,7 +434,7 @@ pub(super) struct RollbackArgs {
     /// The run whose changes are taken back; all runs, newest first, unless told.
     pub(super) run: Option<String>,
 
-    /// Take back values that somebody else has set since, too.
+    /// Take back values that somebody else has set since, too, and those that were left alone before.
     #[arg(long)]
     pub(super) force: bool,
 

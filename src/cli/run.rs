@@ -85,7 +85,7 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
     warn_of_readers(&end.problems);
     if matches!(mode, ProgressMode::Bar | ProgressMode::Plain) {
         let path = end.folder.join("report.json").display().to_string();
-        let told = |report: &Report| summary(report, &path, terminal::width());
+        let told = |report: &Report| summary(report, &path, None, terminal::width());
         let text = match reported.get() {
             Some(report) => told(report),
             None => told(&report_of(&end.folder)?),

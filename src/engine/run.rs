@@ -138,9 +138,11 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         host: serde_json::to_value(&options.facts).unwrap_or(Value::Null),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     });
-    for event in recover(&options.sysroot, &journal_dir) {
+    for event in recover(&options.sysroot, &journal_dir, (&run, &clock)) {
         recorder.record(event);
     }
+    // Killed in its first moments, it is still a run that began, and is known by its name.
+    recorder.flush();
     let applier = Applier::new(options.sysroot.clone(), &journal_dir, run.as_str(), clock.clone());
     let context = Arc::new(RunContext {
         run: run.clone(),

@@ -379,6 +379,8 @@ fn taken_back(result: &TakenBack) -> ChangeResult {
         TakenBack::Restored { .. } | TakenBack::AlreadyBack { .. } | TakenBack::Moot => {
             ChangeResult::Reverted
         }
+        TakenBack::Gone { reason } => left(reason.clone()),
+        TakenBack::Handed { run } => left(format!("run {run} has set it since")),
         TakenBack::Left { found } => left(format!("somebody else has set it to {found} since")),
         TakenBack::Failed { reason } => left(format!("{reason}; `trueup rollback` will try again")),
     }

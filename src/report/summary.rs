@@ -11,18 +11,27 @@ use crate::shown;
 /// Most lines of a phase that is one of many.
 const LINES: usize = 4;
 
-/// The summary of a run as text of at most `width` columns where words allow it.
+/// What has become of the changes of a run since it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Since {
+    /// How many settings it had changed.
+    pub settings: usize,
+    /// What has become of them.
+    pub told: String,
+}
+
+/// The summary of a run as text of at most `width` columns where words allow it; nothing is known of what came `since`
+/// when it has just ended.
 #[must_use]
-pub fn summary(report: &Report, report_path: &str, width: usize) -> String {
+pub fn summary(report: &Report, report_path: &str, since: Option<&Since>, width: usize) -> String {
     let mut text = String::new();
-    let status = report.overall_status.map_or("CUT OFF", crate::event::OverallStatus::word);
-    let _ = writeln!(
-        text,
-        "{status} in {:.1} s: {}, run {}",
-        report.total_optimization_time,
-        shown::in_line(&report.pipeline.name),
-        report.run_id
-    );
+    let seconds = report.total_optimization_time;
+    let ended = match report.overall_status {
+        Some(status) => format!("{} in {seconds:.1} s", status.word()),
+        None => format!("CUT OFF, last recorded after {seconds:.1} s"),
+    };
+    let name = shown::in_line(&report.pipeline.name);
+    let _ = writeln!(text, "{ended}: {name}, run {}", report.run_id);
     if let Some(signal) = &report.signal {
         let _ = writeln!(text, "cancelled by {signal}; what the run had changed was taken back");
     }
@@ -54,16 +63,17 @@ pub fn summary(report: &Report, report_path: &str, width: usize) -> String {
         let _ = writeln!(text, "  {and}{rest}");
     }
     text.push('\n');
-    let changes = report.changes_kept();
-    if changes > 0 {
-        let noun = if changes == 1 { "setting" } else { "settings" };
-        let _ = writeln!(
-            text,
-            "changed  {changes} {noun} of the host; undo: trueup rollback {}",
-            report.run_id
-        );
-    } else {
-        let _ = writeln!(text, "changed  nothing on the host that outlives the run");
+    let of_settings = |count: usize| {
+        let noun = if count == 1 { "setting" } else { "settings" };
+        format!("{count} {noun} of the host")
+    };
+    let changed = match (since, report.changes_kept()) {
+        (Some(since), _) => format!("{}; {}", of_settings(since.settings), since.told),
+        (None, 0) => "nothing on the host that outlives the run".to_owned(),
+        (None, kept) => format!("{}; undo: trueup rollback {}", of_settings(kept), report.run_id),
+    };
+    for (at, line) in wrap(&changed, width.saturating_sub(9)).iter().enumerate() {
+        let _ = writeln!(text, "{:<9}{line}", if at == 0 { "changed" } else { "" });
     }
     let _ = writeln!(text, "report   {}", shown::in_line(report_path));
     text
@@ -127,7 +137,7 @@ mod tests {
             ..ended(Outcome::Reverted, "swappiness=10", Some(reason))
         };
         report.phases.insert("memory".parse().unwrap(), reverted);
-        let text = summary(&report, "results/runs/r/report.json", 80);
+        let text = summary(&report, "results/runs/r/report.json", None, 80);
         insta::assert_snapshot!(
             text,
             @r##"
