@@ -409,28 +409,6 @@ fn journals_are_listed_newest_first_with_what_became_of_each() {
 }
 
 #[test]
-fn drift_is_told_for_the_newest_kept_change_of_each_setting() {
-    let host = Host::new();
-    for (second, run, to) in [(1, "r1", "10"), (2, "r2", "1")] {
-        let applier = host.applier_at(run, second);
-        let now = host.values();
-        let _ = applier.apply(&[change(0, &now[0], to), change(1, &now[1], "performance")]);
-        applier.keep().unwrap();
-    }
-    let standing = || {
-        let found = still_in_place(&host.tree.sysroot(), host.dir.path()).unwrap();
-        found.into_iter().map(|change| (change.run, change.standing)).collect::<Vec<_>>()
-    };
-    let of = |run: &str, standing| (run.to_owned(), standing);
-    assert_eq!(standing(), [of("r2", Standing::InPlace), of("r1", Standing::InPlace)]);
-    host.tree.put(FILES[0], "30\n");
-    let found = || "30".to_owned();
-    assert_eq!(standing()[0], of("r2", Standing::Drifted { found: found() }));
-    host.tree.put(BOOT, "b2\n");
-    assert_eq!(standing()[0], of("r2", Standing::LostAtBoot { found: found() }));
-}
-
-#[test]
 #[expect(clippy::disallowed_methods, reason = "the script is run as a person would run it")]
 fn the_script_takes_back_what_a_rollback_would() {
     let host = Host::new();

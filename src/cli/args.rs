@@ -26,8 +26,9 @@ Exit codes:
   3    PARTIAL_SUCCESS: only what is marked optional ended badly
   4    another run holds the lock
   5    something is not as it was left: there are changes to make (plan
-       --detailed-exitcode), a plan no longer holds (run --plan), or a value was
-       not taken back because it was set to another one since (rollback)
+       --detailed-exitcode), a plan no longer holds (run --plan), a value was
+       not taken back because it was set to another one since (rollback), or
+       what was kept is no longer in place (verify)
   130  cancelled by SIGINT, after taking back what the run changed
   143  cancelled by SIGTERM, after taking back what the run changed
 
@@ -45,6 +46,15 @@ Example:
   trueup run                        # do it, measure it, keep what holds
   trueup report show                # what came of it
   trueup rollback                   # take it all back";
+
+const VERIFY_CODES: &str = "\
+Exit codes:
+  0  all that was kept is in place, or nothing was kept
+  1  of some nobody can tell: it can't be read, or its run was cut off
+  5  some is not in place
+
+From a timer, say:
+  systemd-run --on-calendar=hourly trueup verify --results /var/lib/trueup";
 
 const COMPLETIONS: &str = "\
 Where shells look for them:
@@ -91,6 +101,8 @@ pub(super) enum Subcommand {
     Report(ReportArgs),
     /// Take back what runs have changed on the host.
     Rollback(RollbackArgs),
+    /// Tell whether the changes that runs have kept are still in place.
+    Verify(VerifyArgs),
     /// Serve proof-of-work verification over HTTP: the service that the main job tunes.
     Powd(PowdArgs),
     /// Send proofs to a verification service (`trueup powd`), and measure how many it verifies.
@@ -461,6 +473,24 @@ fn new_file(text: &str) -> Result<PathBuf, String> {
         Some(folder) => Err(format!("there is no folder {}", folder.display())),
         None => Ok(path),
     }
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = VERIFY_CODES)]
+pub(super) struct VerifyArgs {
+    /// The run whose changes are looked at; all runs unless told.
+    pub(super) run: Option<String>,
+
+    /// Print it as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// Prefix of all host paths.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(super) sysroot: PathBuf,
+
+    #[command(flatten)]
+    pub(super) state: StateArgs,
 }
 
 fn report_file(text: &str) -> Result<(ReportFormat, PathBuf), String> {

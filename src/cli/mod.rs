@@ -20,6 +20,7 @@ mod rollback;
 mod run;
 mod schema;
 mod terminal;
+mod verify;
 mod wire;
 
 pub use exit::ExitCode;
@@ -45,7 +46,7 @@ fn arguments() -> Result<args::Arguments, clap::Error> {
 fn dispatch(arguments: args::Arguments) -> Result<ExitCode, exit::Failure> {
     use args::Subcommand::{
         Cache, Check, Completions, Graph, Guard, Host, Load, Man, Plan, Powd, Report, Rollback,
-        Run, Schema,
+        Run, Schema, Verify,
     };
     terminal::start_log(arguments.verbose)?;
     match arguments.command {
@@ -58,6 +59,7 @@ fn dispatch(arguments: args::Arguments) -> Result<ExitCode, exit::Failure> {
         Cache(options) => cache::cache(&options),
         Report(options) => report::report(&options),
         Rollback(options) => rollback::rollback(&options),
+        Verify(options) => verify::verify(&options),
         Powd(options) => powd::powd(&options),
         Load(options) => load::load(&options),
         Schema(options) => schema::schema(&options),

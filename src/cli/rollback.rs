@@ -160,12 +160,19 @@ fn choose<'a>(
         };
         return Ok(journals.iter().filter(|journal| due(&journal.state)).collect());
     };
+    of_run(journals, run).map(|journal| vec![journal])
+}
+
+/// The journal of a run.
+pub(super) fn of_run<'a>(
+    journals: &'a [JournalSummary],
+    run: &str,
+) -> Result<&'a JournalSummary, Failure> {
     let run: RunId = run.parse().map_err(|error: NameError| {
         let failure = Failure::because("rollback::run", &error);
         failure.help("`trueup report list` shows the runs").exit(ExitCode::Invalid)
     })?;
-    let of_run: Vec<_> = journals.iter().filter(|journal| journal.run == run.as_str()).collect();
-    if of_run.is_empty() {
+    journals.iter().find(|journal| journal.run == run.as_str()).ok_or_else(|| {
         let found =
             Diagnostic::error("rollback::run", format!("run {run} has changed nothing here"));
         let help = if journals.is_empty() {
@@ -173,9 +180,8 @@ fn choose<'a>(
         } else {
             crate::diagnostic::one_of(journals.iter().map(|journal| &*journal.run))
         };
-        return Err(Failure::from(found.help(help)).exit(ExitCode::Invalid));
-    }
-    Ok(of_run)
+        Failure::from(found.help(help)).exit(ExitCode::Invalid)
+    })
 }
 
 fn told(result: &TakenBack, from: &str) -> String {

@@ -26,4 +26,5 @@ mod secrets;
 mod shell;
 mod signals;
 mod texts;
+mod verify;
 mod whole;

@@ -106,6 +106,7 @@ fn help_is_there_for_every_command() {
         "report diff",
         "report export",
         "rollback",
+        "verify",
         "powd",
         "load",
         "schema",
