@@ -1,5 +1,6 @@
 //! What can be typed. This definition is also the help and the manual.
 
+mod cache;
 mod service;
 mod texts;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, ValueEnum, builder::styling};
 
 use crate::unit::{Bytes, Span};
 
+pub(super) use cache::{CacheArgs, CacheCommand, ExplainArgs, PruneArgs};
 pub(super) use service::{LoadArgs, PowdArgs};
 pub(super) use texts::{CompletionShell, CompletionsArgs, ManArgs, SchemaArgs, SchemaOf};
 
@@ -327,67 +329,6 @@ pub(super) struct HostArgs {
     /// Read this tree instead of this machine.
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub(super) sysroot: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct CacheArgs {
-    #[command(flatten)]
-    pub(super) state: StateArgs,
-
-    #[command(subcommand)]
-    pub(super) command: CacheCommand,
-}
-
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum CacheCommand {
-    /// List remembered decisions.
-    Ls {
-        /// Print it as JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Tell whether a phase would take its decision from the cache now, and what has changed if it would not.
-    Explain(ExplainArgs),
-    /// Remove decisions by age and size, or those that have expired when not told which.
-    Prune(PruneArgs),
-    /// Forget decisions: all, or those of one kind of phase.
-    Clear {
-        /// The kind of phase, as `trueup check --kinds` lists it, or `gate` for the verdicts of gates; all unless told.
-        kind: Option<String>,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ExplainArgs {
-    /// The phase to explain.
-    #[arg(value_name = "PHASE")]
-    pub(super) phase: String,
-
-    /// Compare with the decision that this run used or made, instead of the latest one of the phase.
-    #[arg(long, value_name = "RUN")]
-    pub(super) against: Option<String>,
-
-    /// Print it as JSON.
-    #[arg(long)]
-    pub(super) json: bool,
-
-    #[command(flatten)]
-    pub(super) pipeline: PipelineArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct PruneArgs {
-    /// What was decided longer ago, such as 7d.
-    #[arg(long, value_name = "DURATION")]
-    pub(super) older_than: Option<Span>,
-
-    /// The oldest, until all together are not larger, such as 100MiB.
-    #[arg(long, value_name = "SIZE")]
-    pub(super) max_size: Option<Bytes>,
-
-    /// What has expired.
-    #[arg(long)]
-    pub(super) expired: bool,
 }
 
 #[derive(Debug, Args)]
