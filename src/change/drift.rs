@@ -208,7 +208,7 @@ mod tests {
         let gone = Tree::new().file(BOOT, "first\n");
         // Another root: its changes are not this host's.
         assert_eq!(standings(&gone, dir.path(), None), []);
-        std::fs::remove_file(tree.sysroot().path(A).unwrap()).unwrap();
+        crate::disk::remove(&tree.sysroot().path(A).unwrap()).unwrap();
         let [(_, Standing::NotApplicable { .. })] = &standings(&tree, dir.path(), None)[..] else {
             panic!("{:?}", standings(&tree, dir.path(), None));
         };

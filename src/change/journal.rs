@@ -39,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 use super::model::Change;
 use crate::disk::{self, AppendLog, DiskError};
+use crate::fault;
 
 /// The form of the records. A journal of a newer form is not touched; an older one is read, and goes on as it began:
 /// 1 had settings only.
@@ -437,7 +438,17 @@ impl Writer {
                 source,
             })?;
         }
-        self.0.append(&lines)
+        let path = self.0.path().to_owned();
+        let pass = || {
+            fault::pass().map_err(|source| DiskError {
+                action: "write",
+                path: path.clone(),
+                source,
+            })
+        };
+        pass()?;
+        self.0.append(fault::cut(lines.as_bytes()))?;
+        pass()
     }
 
     /// Waits until all records are on the disk.

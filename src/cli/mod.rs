@@ -38,7 +38,8 @@ pub fn main() -> std::process::ExitCode {
 }
 
 fn arguments() -> Result<args::Arguments, clap::Error> {
-    let command = args::Arguments::command().color(terminal::colors());
+    let width = terminal::width().min(args::WIDEST_HELP);
+    let command = args::Arguments::command().color(terminal::colors()).term_width(width);
     args::Arguments::from_arg_matches(&command.try_get_matches()?)
 }
 

@@ -16,6 +16,7 @@ use crate::report::diff::{self, Difference};
 use crate::report::file::{self, Format};
 use crate::report::runs::{self, RunNameError};
 use crate::report::{Report, Since, fold, summary};
+use crate::shown;
 
 pub(super) fn report(options: &ReportArgs) -> Result<ExitCode, Failure> {
     let results = &options.state.results;
@@ -132,7 +133,8 @@ fn list(results: &Path, json: bool) -> Result<(), Failure> {
             continue;
         };
         let status = report.overall_status.map_or("CUT OFF", OverallStatus::word);
-        let (good, all, name) = (good(&report), report.phases.len(), &report.pipeline.name);
+        let (good, all) = (good(&report), report.phases.len());
+        let name = shown::in_line(&report.pipeline.name);
         // Of one that was cut off, only what was recorded is known: it took longer.
         let more = if report.overall_status.is_none() { ">" } else { "" };
         let seconds = format!("{more}{:.1}", report.total_optimization_time);

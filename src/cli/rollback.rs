@@ -15,6 +15,7 @@ use crate::diagnostic::Diagnostic;
 use crate::disk::{LockFile, Locked};
 use crate::event::{NameError, RunId};
 use crate::host::{Sysroot, facts};
+use crate::shown;
 
 pub(super) fn rollback(options: &RollbackArgs) -> Result<ExitCode, Failure> {
     let sysroot = wire::sysroot(&options.sysroot)?;
@@ -81,7 +82,12 @@ fn take_all_back(
             Ok(report) => report,
             // Runs on other trees may keep their journals in the same place; they are not asked for here.
             Err(error @ RollbackError::OtherRoot { .. }) if options.run.is_none() => {
-                writeln!(out, "{}  left alone: {error}", journal.run)?;
+                writeln!(
+                    out,
+                    "{}  left alone: {}",
+                    journal.run,
+                    shown::in_line(&error.to_string())
+                )?;
                 continue;
             }
             Err(error) => return Err(Failure::because("rollback::failed", &error)),
@@ -114,10 +120,10 @@ fn take_all_back(
 fn tell(report: &RollbackReport, out: &mut StdoutLock<'_>) -> std::io::Result<()> {
     for one in &report.changes {
         let (target, what) = (one.change.target.name(), told(one));
-        writeln!(out, "{}  {target}: {what}", report.run)?;
+        writeln!(out, "{}  {}", report.run, shown::in_line(&format!("{target}: {what}")))?;
     }
     for note in &report.notes {
-        writeln!(out, "{}  {note}", report.run)?;
+        writeln!(out, "{}  {}", report.run, shown::in_line(note))?;
     }
     Ok(())
 }

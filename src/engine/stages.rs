@@ -13,6 +13,7 @@ use crate::cache::{
     CacheDirectory, CacheError, Lookup, Manifest, MissReason, Origin, digest_inputs,
 };
 use crate::change::{Applied, Applier, ApplyResult, Change, Reverted, TakenBack};
+use crate::diagnostic::Diagnostic;
 use crate::event::{
     ChangeRecord, ChangeResult, Check, CheckState, DecisionSource, Event, Outcome, Stage,
     StageSeconds,
@@ -109,7 +110,7 @@ pub(super) async fn run(
     let At { plan, position, scope } = at;
     let with = plan
         .render_with(position, scope)
-        .map_err(|wrong| wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+        .map_err(|wrong| wrong.iter().map(Diagnostic::in_a_line).collect::<Vec<_>>().join("; "))?;
     let kind = &plan.phases[position].kind;
     let mut phase = kind.bind(&with).map_err(|wrong| {
         let told: Vec<String> = wrong

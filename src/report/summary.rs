@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 
 use super::text::wrap;
-use super::triage::{Triage, word};
+use super::triage::{Triage, late, word};
 use super::{PhaseReport, Report};
 use crate::event::{DecisionSource, Outcome};
+use crate::shown;
 
 /// Most lines of a phase that is one of many.
 const LINES: usize = 4;
@@ -29,7 +30,8 @@ pub fn summary(report: &Report, report_path: &str, since: Option<&Since>, width:
         Some(status) => format!("{} in {seconds:.1} s", status.word()),
         None => format!("CUT OFF, last recorded after {seconds:.1} s"),
     };
-    let _ = writeln!(text, "{ended}: {}, run {}", report.pipeline.name, report.run_id);
+    let name = shown::in_line(&report.pipeline.name);
+    let _ = writeln!(text, "{ended}: {name}, run {}", report.run_id);
     if let Some(signal) = &report.signal {
         let _ = writeln!(text, "cancelled by {signal}; what the run had changed was taken back");
     }
@@ -39,9 +41,10 @@ pub fn summary(report: &Report, report_path: &str, since: Option<&Since>, width:
     let most = if rest.is_some() { LINES } else { usize::MAX };
     let names = triage.listed.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, phase) in &triage.listed {
+        let late = late(phase).map_or_else(String::new, |late| format!("  {late}"));
         let _ = match phase.status {
             Some(status) => {
-                writeln!(text, "  {name:names$}  {status:<14} {:>7.1} s", phase.seconds)
+                writeln!(text, "  {name:names$}  {status:<14} {:>7.1} s{late}", phase.seconds)
             }
             None => writeln!(text, "  {name:names$}  {}", word(phase)),
         };
@@ -72,7 +75,7 @@ pub fn summary(report: &Report, report_path: &str, since: Option<&Since>, width:
     for (at, line) in wrap(&changed, width.saturating_sub(9)).iter().enumerate() {
         let _ = writeln!(text, "{:<9}{line}", if at == 0 { "changed" } else { "" });
     }
-    let _ = writeln!(text, "report   {report_path}");
+    let _ = writeln!(text, "report   {}", shown::in_line(report_path));
     text
 }
 
@@ -117,6 +120,8 @@ mod tests {
         let long = "it said a great deal before it ended, ".repeat(20);
         let phase = ended(Outcome::Failed, "runs /bin/false", Some(&long));
         report.phases.insert("broken".parse().unwrap(), phase);
+        let late = PhaseReport { attempts: 3, ..ended(Outcome::Success, "runs /bin/flaky", None) };
+        report.phases.insert("flaky".parse().unwrap(), late);
         let phase = ended(Outcome::Blocked, "", Some("broken did not end well"));
         report.phases.insert("after".parse().unwrap(), phase);
         let change = ChangeRecord {
@@ -143,6 +148,8 @@ mod tests {
                   it said a great deal before it ended, it said a great deal before it
                   ended, it said a great deal before it ended, it said a great deal before
                   ...
+              flaky   SUCCESS            0.5 s  (3rd attempt)
+                  runs /bin/flaky
               memory  REVERTED           0.5 s
                   swappiness=10
                   inconclusive: +0.4% (-1.2% to +2.0%, 8 pairs); taken back
