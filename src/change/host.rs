@@ -106,3 +106,9 @@ impl Host for ThisHost {
         }
     }
 }
+
+/// What `target` has on the host below `root`. Nothing is written.
+#[must_use]
+pub fn observe(root: &Sysroot, target: &Target) -> Observed {
+    ThisHost::below(root.clone()).observe(target)
+}

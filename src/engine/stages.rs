@@ -317,6 +317,7 @@ async fn apply(
     let changes = phase.diff(&cx.phase)?;
     if !changes.is_empty() {
         cx.go_on()?;
+        without_secrets(&changes, cx)?;
         let applier = shared.applier.clone();
         let made = blocking(move || applier.apply(&changes)).await?;
         for one in &made {
@@ -324,6 +325,22 @@ async fn apply(
         }
     }
     phase.apply(cx).await
+}
+
+/// Both values of a change stand in the journal, which others may read.
+fn without_secrets(changes: &[Change], cx: &Context) -> Result<(), PhaseError> {
+    let hides = |text: &String| {
+        let mut hidden = text.clone();
+        cx.run.secrets.hide(&mut hidden);
+        hidden != *text
+    };
+    match changes.iter().find(|change| hides(&change.from) || hides(&change.to)) {
+        Some(change) => {
+            let told = format!("a secret would stand in the journal with {}", change.target.name());
+            Err(PhaseError::new(told).help("keep the secret in a file of its own"))
+        }
+        None => Ok(()),
+    }
 }
 
 pub(super) async fn blocking<T: Send + 'static>(

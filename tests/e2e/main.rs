@@ -9,6 +9,7 @@
 
 mod cache;
 mod command;
+mod config_file;
 mod crash;
 mod documents;
 mod engine;
