@@ -16,8 +16,8 @@ use crate::clock::Clock;
 use crate::database::redact;
 use crate::diagnostic::Diagnostic;
 use crate::engine::{
-    Difference, Foreseen, Forethought, Memory, PlanFile, PlanOptions, Preview, has_password,
-    preview,
+    Difference, Foreseen, ForeseenVerdict, Forethought, Memory, PlanFile, PlanOptions, Preview,
+    has_password, preview,
 };
 use crate::host::Facts;
 use crate::plan::Plan;
@@ -152,8 +152,8 @@ fn shown(file: &PlanFile, written: Option<&Path>, width: usize) -> String {
         for change in one.what.changes() {
             show_change(&mut text, change, width);
         }
-        if let Some(gate) = &one.gate {
-            for line in wrap(&format!("kept only if {gate}"), width.saturating_sub(6)) {
+        for told in told_of_gate(one) {
+            for line in wrap(&told, width.saturating_sub(6)) {
                 let _ = writeln!(text, "      {line}");
             }
         }
@@ -172,11 +172,42 @@ fn shown(file: &PlanFile, written: Option<&Path>, width: usize) -> String {
 fn headline(what: &Foreseen) -> String {
     match what.decision() {
         Some(Forethought::Cached { age_seconds, .. }) => {
-            let age = humantime::format_duration(Duration::from_secs(*age_seconds as u64));
-            format!("{}, {age} old", what.word())
+            format!("{}, {} old", what.word(), age(*age_seconds))
         }
         _ => what.word().to_owned(),
     }
+}
+
+/// To the second.
+fn age(seconds: f64) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs(seconds as u64))
+}
+
+/// The beginning of a key: enough to find it.
+fn short(key: &str) -> &str {
+    key.get(..12).unwrap_or(key)
+}
+
+/// What it takes to keep the changes of a phase, or what was found about that.
+fn told_of_gate(one: &Preview) -> Vec<String> {
+    let mut lines = Vec::new();
+    match one.what.verdict() {
+        Some(verdict @ ForeseenVerdict::Cached { told, key, age_seconds, run, .. }) => {
+            let stays = |change: &Change| {
+                let Change { target, from, to, .. } = change;
+                format!("{} stays {from}: {to} was not shown to help", target.path())
+            };
+            lines.extend(one.what.not_kept().iter().map(stays));
+            lines.push(format!("{}, measured {} ago: {told}", verdict.word(), age(*age_seconds)));
+            lines.push(format!("verdict {}, measured by run {run}", short(key)));
+        }
+        Some(ForeseenVerdict::ToBeMeasured { why, .. }) => {
+            lines.extend(one.gate.iter().map(|gate| format!("kept only if {gate}")));
+            lines.push(format!("verdict to be measured: {why}"));
+        }
+        None => lines.extend(one.gate.iter().map(|gate| format!("kept only if {gate}"))),
+    }
+    lines
 }
 
 /// What is said of a phase beside its headline.
@@ -189,8 +220,7 @@ fn told(one: &Preview) -> Vec<String> {
         Foreseen::Runs { decision, .. } => match decision {
             Forethought::Known { told, .. } => vec![told.clone()],
             Forethought::Cached { told, key, run, .. } => {
-                let key = key.get(..12).unwrap_or(key);
-                vec![told.clone(), format!("key {key}, measured by run {run}")]
+                vec![told.clone(), format!("key {}, measured by run {run}", short(key))]
             }
             Forethought::ToBeMeasured { why, .. } | Forethought::Later { why } => vec![why.clone()],
         },
@@ -220,11 +250,13 @@ fn ending(file: &PlanFile) -> String {
         "change of the host known beforehand",
         "changes of the host known beforehand",
     );
-    let measured = match file.to_be_measured {
-        0 => String::new(),
-        count => {
-            format!(", {}", counted(count, "decision to be measured", "decisions to be measured"))
+    let mut told = vec![changes];
+    let mut tell = |count: usize, one: &str, many: &str| {
+        if count > 0 {
+            told.push(counted(count, one, many));
         }
     };
-    format!("{changes}{measured}; nothing was touched")
+    tell(file.to_be_measured, "decision to be measured", "decisions to be measured");
+    tell(file.gates_to_be_measured, "gate to be measured", "gates to be measured");
+    format!("{}; nothing was touched", told.join(", "))
 }

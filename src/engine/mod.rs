@@ -17,6 +17,7 @@
 mod acceptance;
 mod dispatcher;
 mod executor;
+mod outlook;
 mod outputs;
 mod plan_file;
 mod preview;
@@ -29,13 +30,15 @@ mod stages;
 mod tests;
 mod unit;
 
+pub use acceptance::GATE;
 pub use dispatcher::{Action, Dispatcher, End, Input};
+pub use outlook::{Foreseen, ForeseenVerdict, Forethought, Preview};
 pub use outputs::Outputs;
 pub use plan_file::{
     Difference, PlanFile, PlanFileError, PlanOptions, PlannedPipeline, has_password,
     schema as plan_schema,
 };
-pub use preview::{Foreseen, Forethought, Preview, preview};
+pub use preview::preview;
 pub use resume::Earlier;
 pub use run::{RunEnd, RunError, RunOptions, run};
 pub use stages::Memory;

@@ -213,6 +213,15 @@ pub(super) async fn key_manifest(
         .on(policy.scope, cx.run.facts.identity())
         .with("with", phase.with())
         .with("depends", &depends);
+    with_inputs(manifest, policy, cx).await
+}
+
+/// The same with the files that the phase is declared to depend on.
+pub(super) async fn with_inputs(
+    manifest: Manifest,
+    policy: &CachePolicy,
+    cx: &Context,
+) -> Result<Manifest, PhaseError> {
     if policy.inputs.is_empty() {
         return Ok(manifest);
     }

@@ -204,7 +204,7 @@ fn a_stale_plan_is_refused_with_what_differs_and_nothing_is_done() {
 #[test]
 fn a_plan_is_whole_or_refused_and_takes_no_password() {
     let house = planned();
-    house.put("plan.json", "{ \"schema\": 1 }");
+    house.put("plan.json", "{ \"schema\": 2 }");
     let ended = run_the_plan(&house).wanted(2);
     assert!(ended.stderr.contains("plan::file"), "{}", ended.stderr);
     house.put("plan.json", "{ \"schema\": 99 }");
