@@ -134,7 +134,7 @@ pub(super) fn explain(options: &ExplainArgs, state: &StateArgs) -> Result<ExitCo
 
 /// The name of the phase, if the pipeline has it.
 fn known_phase(options: &ExplainArgs) -> Result<String, Failure> {
-    let pipeline = read(&options.pipeline.pipeline)?;
+    let pipeline = read(options.pipeline.path())?;
     if pipeline.position(&options.phase).is_some() {
         return Ok(options.phase.clone());
     }
@@ -144,7 +144,7 @@ fn known_phase(options: &ExplainArgs) -> Result<String, Failure> {
 }
 
 fn no_phase(options: &ExplainArgs) -> Diagnostic {
-    let told = format!("{} has no phase `{}`", options.pipeline.pipeline.display(), options.phase);
+    let told = format!("{} has no phase `{}`", options.pipeline.path().display(), options.phase);
     Diagnostic::error("plan::unknown_phase", told)
 }
 

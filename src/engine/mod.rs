@@ -39,6 +39,7 @@ pub use plan_file::{
     schema as plan_schema,
 };
 pub use preview::preview;
+pub use recover::cut_off;
 pub use resume::Earlier;
-pub use run::{RunEnd, RunError, RunOptions, run};
+pub use run::{Hold, RunEnd, RunError, RunOptions, hold, run};
 pub use stages::Memory;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::change::Change;
-use crate::event::PhaseName;
+use crate::event::{Outcome, PhaseName};
 use crate::measure::model::Verdict;
 use crate::secret::Secrets;
 
@@ -19,6 +19,9 @@ pub struct Preview {
     pub phase: PhaseName,
     /// Its kind.
     pub uses: String,
+    /// True when the run may end well without it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
     /// What would happen.
     #[serde(flatten)]
     pub what: Foreseen,
@@ -60,7 +63,7 @@ pub enum Foreseen {
         /// What is known of the verdict on them, where a gate has to accept them. They stay if it is or becomes
         /// `helps`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        verdict: Option<ForeseenVerdict>,
+        verdict: Option<Box<ForeseenVerdict>>,
     },
 }
 
@@ -70,7 +73,7 @@ impl Foreseen {
     #[must_use]
     pub fn changes(&self) -> &[Change] {
         match self {
-            Self::Runs { changes, verdict, .. } if !is_against(verdict.as_ref()) => changes,
+            Self::Runs { changes, verdict, .. } if !is_against(verdict.as_deref()) => changes,
             _ => &[],
         }
     }
@@ -79,8 +82,21 @@ impl Foreseen {
     #[must_use]
     pub fn not_kept(&self) -> &[Change] {
         match self {
-            Self::Runs { changes, verdict, .. } if is_against(verdict.as_ref()) => changes,
+            Self::Runs { changes, verdict, .. } if is_against(verdict.as_deref()) => changes,
             _ => &[],
+        }
+    }
+
+    /// How the phase would end, as far as that is known beforehand.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Skipped { .. } => Outcome::Skipped,
+            Self::NotApplicable { .. } => Outcome::NotApplicable,
+            Self::Blocked { .. } => Outcome::Blocked,
+            Self::Fails { .. } => Outcome::Failed,
+            Self::Runs { .. } if !self.not_kept().is_empty() => Outcome::Reverted,
+            Self::Runs { .. } => Outcome::Success,
         }
     }
 
@@ -88,7 +104,7 @@ impl Foreseen {
     #[must_use]
     pub fn verdict(&self) -> Option<&ForeseenVerdict> {
         match self {
-            Self::Runs { verdict, .. } => verdict.as_ref(),
+            Self::Runs { verdict, .. } => verdict.as_deref(),
             _ => None,
         }
     }
@@ -136,7 +152,7 @@ impl Foreseen {
                         secrets.hide(why);
                     }
                 }
-                match verdict {
+                match verdict.as_deref_mut() {
                     None => {}
                     Some(ForeseenVerdict::Cached { told, .. }) => secrets.hide(told),
                     Some(ForeseenVerdict::ToBeMeasured { why, .. }) => secrets.hide(why),

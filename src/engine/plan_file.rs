@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::outlook::{Foreseen, ForeseenVerdict, Forethought, Preview};
 use crate::database::redact;
 use crate::disk::{self, DiskError};
+use crate::event::OverallStatus;
 use crate::host::{Fact, Facts};
 use crate::plan::Plan;
 
@@ -64,6 +65,11 @@ pub struct PlanFile {
     pub to_be_measured: usize,
     /// Phases on whose changes a gate would measure its verdict.
     pub gates_to_be_measured: usize,
+    /// Phases that would end badly: they would fail, or be blocked by one that does.
+    pub end_badly: usize,
+    /// Runs that have not ended: what they changed is taken back before anything else, unless one is still at work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut_off: Vec<String>,
     /// The phases, each after those it needs.
     pub phases: Vec<Preview>,
 }
@@ -173,8 +179,16 @@ impl PlanFile {
             gates_to_be_measured: runs(|what| {
                 usize::from(matches!(what.verdict(), Some(ForeseenVerdict::ToBeMeasured { .. })))
             }),
+            end_badly: runs(|what| usize::from(!what.outcome().is_good())),
+            cut_off: Vec::new(),
             phases,
         }
+    }
+
+    /// How the run would end, as far as that is known beforehand.
+    #[must_use]
+    pub fn status(&self) -> OverallStatus {
+        OverallStatus::of(self.phases.iter().map(|one| (one.what.outcome(), one.optional)))
     }
 
     /// Writes it, durably and whole.
@@ -219,6 +233,11 @@ impl PlanFile {
         tell("version of trueup", &self.version, &now.version);
         let root = |plan: &Self| plan.options.sysroot.display().to_string();
         tell("--sysroot", &root(self), &root(now));
+        // Whatever was foreseen was foreseen with their changes in place.
+        for run in &now.cut_off {
+            let what = format!("run {run}, which was cut off");
+            found.push(difference(what, None, Some("its changes would be taken back first")));
+        }
         maps("file", &self.pipeline.files, &now.pipeline.files, &mut found);
         maps("fact", &self.host, &now.host, &mut found);
         maps("variable", &self.variables, &now.variables, &mut found);
@@ -416,7 +435,7 @@ mod tests {
             "pipeline": { "name": "p", "path": "p.yaml", "files": {} },
             "options": { "set": [], "only": [], "from": [], "skip": [], "sysroot": "/" },
             "variables": {}, "host": {}, "changes": 0, "to_be_measured": 0,
-            "gates_to_be_measured": 0, "phases": phases,
+            "gates_to_be_measured": 0, "end_badly": 0, "phases": phases,
         });
         serde_json::from_value(plan).unwrap()
     }

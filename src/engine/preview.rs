@@ -38,9 +38,11 @@ pub async fn preview(plan: &Arc<Plan>, memory: &Memory, run: &Arc<RunContext>) -
     for position in &plan.order {
         let mut what = seer.foresee(*position).await;
         what.hide(&run.secrets);
-        let uses = plan.spec(*position).uses.value.clone();
-        let gate = plan.spec(*position).gate.as_ref().map(|gate| gate.value.told());
-        previews.push(Preview { phase: plan.name(*position).clone(), uses, what, gate });
+        let spec = plan.spec(*position);
+        let uses = spec.uses.value.clone();
+        let gate = spec.gate.as_ref().map(|gate| gate.value.told());
+        let (phase, optional) = (plan.name(*position).clone(), spec.optional);
+        previews.push(Preview { phase, uses, optional, what, gate });
     }
     previews
 }
@@ -142,10 +144,7 @@ impl Seer<'_> {
         };
         let phase = match kind.bind(&with) {
             Ok(phase) => phase,
-            Err(wrong) => {
-                let told: Vec<String> = wrong.into_iter().map(|error| error.message).collect();
-                return Foreseen::Fails { why: told.join("; ") };
-            }
+            Err(wrong) => return Foreseen::Fails { why: plan.told_of_with(position, &wrong) },
         };
         let looked = Looked { kind, spec, phase, cx: self.context(position), open };
         looked
@@ -198,7 +197,7 @@ impl Looked<'_> {
             Some(gate) if !changes.is_empty() => {
                 let policy = &self.spec.cache;
                 let question = Question { gate: &gate.value, policy, changes: &changes };
-                Some(self.verdict(question, memory).await?)
+                Some(Box::new(self.verdict(question, memory).await?))
             }
             _ => None,
         };

@@ -111,13 +111,7 @@ pub(super) async fn run(
         .render_with(position, scope)
         .map_err(|wrong| wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
     let kind = &plan.phases[position].kind;
-    let mut phase = kind.bind(&with).map_err(|wrong| {
-        let told: Vec<String> = wrong
-            .iter()
-            .map(|error| format!("`{}`: {}", error.path.join("."), error.message))
-            .collect();
-        format!("its `with` is not right: {}", told.join("; "))
-    })?;
+    let mut phase = kind.bind(&with).map_err(|wrong| plan.told_of_with(position, &wrong))?;
     let told = plan.outlasts(position).then(|| digest(kind.name(), phase.with()));
     if let Some(outputs) = told.as_ref().and_then(|told| shared.earlier.end(&cx.phase, told)) {
         let reason = format!("it ended well in run {}", shared.earlier.run);

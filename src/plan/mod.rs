@@ -24,9 +24,10 @@ pub use graph::Graph;
 pub use schema::schema;
 pub use select::Selection;
 
+use self::with::in_plain_words;
 use crate::diagnostic::Diagnostic;
 use crate::event::{PhaseName, PhaseSummary, PipelineSummary};
-use crate::phase::AnyKind;
+use crate::phase::{AnyKind, WithError};
 use crate::pipeline::{PhaseSpec, Pipeline, Reference, Scope, Spot, render};
 use crate::secret::Source;
 
@@ -107,6 +108,21 @@ impl Plan {
     /// Every expression that can't be evaluated.
     pub fn render_with(&self, position: usize, scope: &Scope) -> Result<Value, Vec<Diagnostic>> {
         render(&self.spec(position).with, scope, &self.pipeline.sources)
+    }
+
+    /// What its kind says of the `with` of a phase whose values have become known, in one line: each thing with its
+    /// place, its key and what would be right.
+    #[must_use]
+    pub fn told_of_with(&self, position: usize, wrong: &[WithError]) -> String {
+        let with = &self.spec(position).with;
+        let told = wrong.iter().map(|error| {
+            let place = self.pipeline.place(with.span_of(&error.path));
+            let steps = error.path.iter().map(String::as_str);
+            let key: Vec<&str> = std::iter::once("with").chain(steps).collect();
+            let help = error.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+            format!("{place}: `{}`: {}{help}", key.join("."), in_plain_words(&error.message))
+        });
+        told.collect::<Vec<_>>().join("; ")
     }
 
     /// What the expressions of a phase can see, given the outputs of phases by their positions. Nothing at all for a

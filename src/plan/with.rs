@@ -281,7 +281,7 @@ fn with_error(
 }
 
 /// What was expected, without the names of types of the source code.
-fn in_plain_words(message: &str) -> String {
+pub(super) fn in_plain_words(message: &str) -> String {
     let Some((found, wanted)) = message.rsplit_once("expected ") else { return message.to_owned() };
     let plain = match wanted {
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative",

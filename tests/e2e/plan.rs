@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::governor::{PHASES, SWAPPINESS, bare_host, host_with_policies};
-use crate::house::{Ended, House, checkout};
+use crate::house::{Ended, House, checkout, wait_until};
 
 fn house() -> House {
     let house = House::with_phases(&format!(
@@ -56,9 +56,9 @@ fn a_plan_tells_by_its_exit_code_whether_there_are_changes_to_make() {
     assert!(touched.is_empty() && after.len() == before.len(), "{touched:?}");
 }
 
-/// The plan as JSON, and the outlook of each phase.
+/// The plan as JSON, and the outlook of each phase; some of them would fail.
 fn foreseen(house: &House) -> (Value, BTreeMap<String, String>) {
-    let plan = house.trueup(&["plan", "p.yaml", "--json"]).wanted(0).stdout;
+    let plan = house.trueup(&["plan", "p.yaml", "--json"]).wanted(1).stdout;
     let plan: Value = serde_json::from_str(&plan).unwrap();
     let outlook = |phase: &Value| {
         let decision = phase["decision"]["is"].as_str().map(|is| format!(" {is}"));
@@ -115,7 +115,9 @@ fn a_plan_as_json_tells_every_outlook_in_the_published_form_and_so_does_the_text
     let wrong: Vec<String> = validator.iter_errors(&plan).map(|error| error.to_string()).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 
-    let text = house.trueup(&["plan", "p.yaml"]).wanted(0).stdout;
+    let text = house.trueup(&["plan", "p.yaml"]).wanted(1).stdout;
+    assert_eq!(plan["end_badly"], 3);
+    assert!(in_one_line(&text).contains("3 phases would end badly; nothing was touched"), "{text}");
     for told in [
         "blocked         would be blocked\n      it needs `fails`, which would end badly",
         "fails           would fail\n      could not use the suite",
@@ -135,6 +137,44 @@ fn a_plan_as_json_tells_every_outlook_in_the_published_form_and_so_does_the_text
         let wanted = ["empty", "fails", "blocked"].contains(&phase.as_str());
         assert_eq!(ends_badly, wanted, "{phase} ended as {outcome}, which was not foreseen");
     }
+}
+
+#[test]
+fn a_plan_ends_with_the_code_of_the_run_that_it_foresees() {
+    let good = "  good: { uses: cpu_governor, with: { swappiness: 10 } }\n";
+    let bad = "  bad: { uses: db_pool, with: { url: \"sqlite://{{ phases.good.swappiness }}.db\", max: \"{{ phases.good.swappiness - 10 }}\" } }\n";
+    let optional = bad.replace("uses:", "optional: true, uses:");
+    for (phases, plain, detailed) in [
+        (good.to_owned(), 0, 5),
+        (format!("{good}{optional}"), 3, 5),
+        (format!("{good}{bad}"), 1, 1),
+    ] {
+        let house = House::with_phases(&phases);
+        bare_host(&house);
+        let told = house.trueup(&["plan", "p.yaml"]).wanted(plain).stdout;
+        house.trueup(&["run", "p.yaml", "--dry-run"]).wanted(plain);
+        house.trueup(&["plan", "p.yaml", "--detailed-exitcode"]).wanted(detailed);
+        let told = in_one_line(&told);
+        assert_eq!(told.contains("1 phase would end badly"), plain != 0, "{told}");
+        assert_eq!(told.contains("would fail p.yaml:4:"), plain != 0, "{told}");
+        assert_eq!(told.contains("`with.max`: "), plain != 0, "{told}");
+        house.trueup(&["run", "p.yaml"]).wanted(plain);
+    }
+}
+
+#[test]
+fn a_plan_says_what_a_run_that_was_cut_off_has_left_and_holds_for_no_run_after_it() {
+    let house = house();
+    let phases = house.get("p.yaml").replace("last: { ", "last: { needs: [cpu_governor], ");
+    let kills = phases.replace("[/bin/touch, reached]", "[/bin/sh, -c, 'kill -KILL $PPID']");
+    house.put("p.yaml", &kills);
+    let killed = house.trueup(&["run", "p.yaml", "--only", "cpu_governor,last"]);
+    assert!(killed.code < 0, "{killed:?}");
+    let run = house.runs().pop().unwrap();
+    let plan = house.trueup(&["plan", "p.yaml", "-o", "plan.json"]).wanted(0).stdout;
+    assert!(in_one_line(&plan).contains(&format!("run {run} has not ended")), "{plan}");
+    let stale = in_one_line(&run_the_plan(&house).wanted(5).stderr);
+    assert!(stale.contains(&run) && stale.contains("would be taken back first"), "{stale}");
 }
 
 /// A house with a plan in `plan.json`.
@@ -197,8 +237,36 @@ fn a_stale_plan_is_refused_with_what_differs_and_nothing_is_done() {
         let told = ended.stderr.replace(['`', '|', '-', '>', '+'], " ");
         let wanted = wanted.replace(['`', '-', '>'], " ");
         assert!(in_one_line(&told).contains(&in_one_line(&wanted)), "{wanted}\n{}", ended.stderr);
-        assert_eq!(house.tree(""), before, "nothing is done");
+        let mut after = house.tree("");
+        // It was compared under the lock of the run, whose file is left.
+        assert!(after.remove(&house.path("results/lock")).is_some());
+        let before: BTreeMap<_, _> =
+            before.into_iter().filter(|(path, _)| !path.ends_with("lock")).collect();
+        after.retain(|path, _| !path.ends_with("lock"));
+        assert_eq!(after, before, "nothing is done");
     }
+}
+
+#[test]
+fn a_plan_is_compared_when_the_run_before_has_ended() {
+    let house = planned();
+    house.put(
+        "q.yaml",
+        "version: 1\nphases:\n  slow: { uses: command, with: { argv: [/bin/sh, -c, 'echo $$ > pid; until test -e go; do sleep 0.05; done; echo 33 > host/proc/sys/vm/swappiness'] } }\n",
+    );
+    let first = house.start(&["run", "q.yaml"]);
+    house.wait_for_number("pid");
+    run_the_plan(&house).wanted(4);
+    let waits = house.start(&["run", "--plan", "plan.json", "--wait", "60s"]);
+    let asleep = |pid: u32| {
+        let held = fs::read_to_string("/proc/locks").unwrap_or_default();
+        held.lines().any(|line| line.contains("->") && line.contains(&format!(" {pid} ")))
+    };
+    wait_until("the run to wait", || asleep(waits.child.id()));
+    house.put("go", "");
+    first.end().wanted(0);
+    let stale = waits.end().wanted(5);
+    assert!(stale.stderr.contains("60 -> 33"), "{}", stale.stderr);
 }
 
 #[test]
