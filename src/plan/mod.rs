@@ -1,7 +1,8 @@
-//! A pipeline bound to kinds and host: what will run, after what, claiming what. Synchronous and pure.
+//! A pipeline bound to kinds and host: what will run, after what, claiming what. Synchronous.
 //!
 //! [`bind`] answers a [`Plan`] in which every name is known, every `with` that can be is checked by its
-//! kind, and no two phases claim one setting; or everything that is wrong, at once. Runs nothing.
+//! kind, and no two phases claim one setting; or everything that is wrong, at once. Runs nothing, and reads only the
+//! files in which kinds are told more.
 
 mod bind;
 mod critical;
@@ -24,12 +25,11 @@ pub use graph::Graph;
 pub use schema::schema;
 pub use select::Selection;
 
-use self::with::in_plain_words;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Source};
 use crate::event::{PhaseName, PhaseSummary, PipelineSummary};
-use crate::phase::{AnyKind, WithError};
+use crate::phase::{AnyKind, WithError, in_plain_words};
 use crate::pipeline::{PhaseSpec, Pipeline, Reference, Scope, Spot, render};
-use crate::secret::Source;
+use crate::secret::Source as SecretSource;
 
 /// What will run.
 pub struct Plan {
@@ -41,8 +41,10 @@ pub struct Plan {
     pub scope: Scope,
     /// Positions of the phases, each after those it needs.
     pub order: Vec<usize>,
+    /// The files beside the pipeline in which the selected phases are told more.
+    pub attached: Vec<Arc<Source>>,
     /// The secrets that the selected phases use.
-    pub secrets: Vec<Spot<Source>>,
+    pub secrets: Vec<Spot<SecretSource>>,
     /// Seconds that each phase took in an earlier run, by position; empty when nothing is known.
     pub expected: Vec<Option<f64>>,
 }
@@ -172,19 +174,23 @@ impl Plan {
         Some(Value::Object(group))
     }
 
-    /// The files that the pipeline is made of, each with its digest (BLAKE3).
+    /// The files that the pipeline is made of and those in which its phases are told more, each with its digest
+    /// (BLAKE3).
     #[must_use]
     pub fn files(&self) -> BTreeMap<String, String> {
         let digest = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
-        let sources = self.pipeline.sources.all();
-        sources.iter().map(|source| (source.name.clone(), digest(&source.text))).collect()
+        self.sources().map(|source| (source.name.clone(), digest(&source.text))).collect()
+    }
+
+    fn sources(&self) -> impl Iterator<Item = &Arc<Source>> {
+        self.pipeline.sources.all().iter().chain(&self.attached)
     }
 
     /// The pipeline for reports.
     #[must_use]
     pub fn summary(&self) -> PipelineSummary {
         let mut hasher = blake3::Hasher::new();
-        for source in self.pipeline.sources.all() {
+        for source in self.sources() {
             hasher.update(source.text.as_bytes());
         }
         PipelineSummary {

@@ -76,7 +76,7 @@ fn foreseen(house: &House) -> (Value, BTreeMap<String, String>) {
 const EVERY_OUTLOOK: &str = "
   known: { uses: cpu_governor, with: { swappiness: 10 } }
   not_applicable: { uses: cpu_governor, with: { governor: performance } }
-  fails: { uses: integration_tests, with: { suite: missing.yaml } }
+  fails: { uses: db_pool, with: { url: \"sqlite://a.db\", max: \"{{ phases.known.swappiness - 10 }}\" } }
   blocked: { uses: command, needs: [fails], with: { argv: [/bin/true] } }
   skipped: { uses: command, when: host.cpus > 100000, with: { argv: [/bin/true] } }
   empty: { uses: command, with: { argv: [/bin/echo, \"{{ phases.skipped.stdout }}\"] } }
@@ -120,7 +120,8 @@ fn a_plan_as_json_tells_every_outlook_in_the_published_form_and_so_does_the_text
     assert!(in_one_line(&text).contains("3 phases would end badly; nothing was touched"), "{text}");
     for told in [
         "blocked         would be blocked\n      it needs `fails`, which would end badly",
-        "fails           would fail\n      could not use the suite",
+        "fails           would fail\n      p.yaml:6:",
+        "`with.max`: the largest size, 0, is below the smallest, 5",
         "not_applicable  not applicable\n      this machine has no cpufreq policy",
         "skipped         skipped\n      `host.cpus > 100000` is false",
         "pool            to be measured\n      never measured here",
@@ -175,6 +176,60 @@ fn a_plan_says_what_a_run_that_was_cut_off_has_left_and_holds_for_no_run_after_i
     assert!(in_one_line(&plan).contains(&format!("run {run} has not ended")), "{plan}");
     let stale = in_one_line(&run_the_plan(&house).wanted(5).stderr);
     assert!(stale.contains(&run) && stale.contains("would be taken back first"), "{stale}");
+}
+
+/// A suite with a mistake in each of two checks, of which one needs a value that is not known before phases have run.
+const WRONG_SUITE: &str = "version: 1
+checks:
+  - name: it is ready
+    http: { path: /readyz, stauts: 200 }
+  - name: there are records
+    sql: { url: 'sqlite://a.db', query: 'SELECT {{ vars.size }}', equals: many }
+";
+
+fn house_with_suite(suite: &str) -> House {
+    let house = House::with_phases(&format!(
+        "{}  tests: {{ uses: integration_tests, with: {{ suite: suites/s.yaml, vars: {{ size: \"{{{{ phases.pool.pool_size }}}}\" }} }} }}\n",
+        crate::cache::POOL
+    ));
+    house.put("suites/s.yaml", suite);
+    house
+}
+
+#[test]
+fn what_is_wrong_with_a_suite_is_told_with_everything_else_before_anything_runs() {
+    let house = house_with_suite(WRONG_SUITE);
+    house.put("p.yaml", &house.get("p.yaml").replace("suite: ", "siute: 1, suite: "));
+    for command in ["check", "plan", "run", "graph"] {
+        let told = house.trueup(&[command, "p.yaml"]).wanted(2).stderr;
+        for one in [
+            "has no key `siute`",
+            "[suites/s.yaml:4:28]",
+            "`http` has no key `stauts`",
+            "[suites/s.yaml:6:75]",
+            "`sql.equals`: invalid type",
+        ] {
+            assert!(told.contains(one), "{one}\n{told}");
+        }
+    }
+    assert_eq!(house.runs(), Vec::<String>::new());
+    house.trueup(&["check", "p.yaml", "--skip", "tests"]).wanted(2);
+    house.put("p.yaml", &house.get("p.yaml").replace("siute: 1, ", ""));
+    house.trueup(&["check", "p.yaml", "--skip", "tests"]).wanted(0);
+    house.put("p.yaml", &house.get("p.yaml").replace("suites/s.yaml", "missing.yaml"));
+    let told = house.trueup(&["check", "p.yaml"]).wanted(2).stderr;
+    assert!(told.contains("suite::file") && told.contains("named here"), "{told}");
+}
+
+#[test]
+fn a_plan_does_not_hold_when_its_suite_has_changed() {
+    let good = WRONG_SUITE.replace("stauts", "status").replace("many", "1");
+    let house = house_with_suite(&good);
+    house.trueup(&["check", "p.yaml"]).wanted(0);
+    house.trueup(&["plan", "p.yaml", "-o", "plan.json"]).wanted(0);
+    house.put("suites/s.yaml", &format!("{good}# looked at again\n"));
+    let stale = house.trueup(&["run", "--plan", "plan.json"]).wanted(5).stderr;
+    assert!(stale.contains("file `suites/s.yaml`"), "{stale}");
 }
 
 /// A house with a plan in `plan.json`.
