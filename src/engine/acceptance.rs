@@ -40,6 +40,33 @@ pub(super) async fn accept(
     }
 }
 
+/// Why the changes of a phase are not even made: its gate is known to be against them.
+pub(super) async fn known_against(
+    spec: &PhaseSpec,
+    phase: &dyn AnyPhase,
+    shared: &Shared,
+    cx: &Context,
+) -> Result<Option<String>, PhaseError> {
+    let (Some(gate), Memory::Use(cache)) = (&spec.gate, &shared.memory) else { return Ok(None) };
+    let changes = phase.diff(&cx.phase)?;
+    if !spec.cache.on || changes.is_empty() {
+        return Ok(None);
+    }
+    let question = Question { gate: &gate.value, policy: &spec.cache, changes: &changes };
+    let manifest = Box::pin(question.manifest(cx)).await?;
+    // What is not known, or not to be trusted, is asked and told of when the changes are in place.
+    let report = match question.recall(cache, &manifest, cx) {
+        Ok(remembered) => remembered.report(),
+        Err(_) => return Ok(None),
+    };
+    if report.comparison.verdict == Verdict::Helps {
+        return Ok(None);
+    }
+    let reason = report.reason();
+    cx.tell(Event::Gated { phase: cx.phase.clone(), gate: Box::new(report) });
+    Ok(Some(reason))
+}
+
 /// A phase that has applied its changes and found them in place.
 struct Applied<'a> {
     phase: &'a mut dyn AnyPhase,

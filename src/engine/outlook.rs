@@ -171,7 +171,7 @@ fn is_against(verdict: Option<&ForeseenVerdict>) -> bool {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum ForeseenVerdict {
-    /// It is remembered. Unless it is `helps`, the changes are taken back as soon as they are made, and none stays.
+    /// It is remembered. Unless it is `helps`, the changes are not made.
     Cached {
         /// The verdict.
         verdict: Verdict,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::acceptance::accept;
+use super::acceptance::{accept, known_against};
 use super::resume::Earlier;
 use crate::cache::{
     CacheDirectory, CacheError, Lookup, Manifest, MissReason, Origin, digest_inputs,
@@ -129,21 +129,27 @@ pub(super) async fn run(
         return Ok(Done::without_work(Outcome::NotApplicable, reason));
     }
     let decision = stage.run(Stage::Decide, decide(at, phase.as_mut(), shared, cx)).await?;
-    let more = stage.run(Stage::Apply, apply(phase.as_mut(), shared, cx)).await?;
-    let checks = stage.run(Stage::Verify, phase.verify(cx)).await?;
-    for check in &checks {
-        cx.tell(Event::Checked { phase: cx.phase.clone(), check: check.clone() });
-    }
     let mut outputs = match decision {
         Value::Object(fields) => fields,
         Value::Null => Map::new(),
         other => Map::from_iter([("decision".to_owned(), other)]),
     };
+    let spec = plan.spec(position);
+    let against = known_against(spec, phase.as_ref(), shared, cx).await;
+    if let Some(reason) = against.map_err(|error| error.told())? {
+        let outputs = Value::Object(outputs);
+        return Ok(Done { outputs, ..Done::without_work(Outcome::Reverted, reason) });
+    }
+    let more = stage.run(Stage::Apply, apply(phase.as_mut(), shared, cx)).await?;
+    let checks = stage.run(Stage::Verify, phase.verify(cx)).await?;
+    for check in &checks {
+        cx.tell(Event::Checked { phase: cx.phase.clone(), check: check.clone() });
+    }
     outputs.extend(more);
     let partial = checks.iter().any(|check| check.is_bad() && check.optional);
     let (outcome, reason) = judge(&checks)?;
     let done = Done { outcome, reason, outputs: Value::Object(outputs), told, partial };
-    accept(plan.spec(position), phase.as_mut(), shared, cx, done).await
+    accept(spec, phase.as_mut(), shared, cx, done).await
 }
 
 /// Digest of all that a phase is told.

@@ -96,18 +96,18 @@ impl GateReport {
         )
     }
 
-    /// Why the changes were taken back, in one sentence.
+    /// Why the changes were taken back or not even made, in one sentence.
     #[must_use]
     pub fn reason(&self) -> String {
         let may_help = self.ended == GateEnd::Budget && self.needed().is_some();
         let remedy = if may_help { "; raise the budget of the gate" } else { "" };
-        let from = match &self.source {
-            DecisionSource::Run { .. } => String::new(),
+        let (end, from) = match &self.source {
+            DecisionSource::Run { .. } => ("are back", String::new()),
             DecisionSource::Cache { measured_by, .. } => {
-                format!(" (from the cache, measured by run {measured_by})")
+                ("stay", format!(" (from the cache, measured by run {measured_by})"))
             }
         };
-        format!("{}; the former values are back{remedy}{from}", self.told())
+        format!("{}; the former values {end}{remedy}{from}", self.told())
     }
 
     /// True when the pairs are too few for an interval.

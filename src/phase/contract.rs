@@ -204,7 +204,8 @@ pub trait Kind: Sized + Send + Sync + 'static {
     /// The decision in a few words, with what it gained where that was measured.
     fn tell(with: &Self::With, decision: &Self::Decision) -> String;
 
-    /// The changes by which `phase` leads from what is to what should be.
+    /// The changes by which `phase` leads from what is to what should be. Where its gate is known to be against them,
+    /// they are not made, and [`apply`](Self::apply) and [`verify`](Self::verify) are left out.
     fn diff(
         phase: &PhaseName,
         observation: &Self::Observation,

@@ -161,6 +161,9 @@ fn a_verdict_is_remembered_and_used_again_as_after_a_reboot() {
         assert_eq!(gate["source"]["from"], "cache");
         assert_eq!(gate["source"]["measured_by"], first.as_str());
         assert_eq!(gate["former"].as_array().unwrap().len(), 6, "the evidence stays with it");
+        let run = house.runs()[1].clone();
+        let is_written = house.path(&format!("results/journal/{run}.jsonl")).exists();
+        assert_eq!(is_written, outcome == "SUCCESS", "what is known not to help is not even tried");
         assert!(words(&house).contains("(from the cache"), "{}", words(&house));
 
         house.trueup(&["rollback"]).wanted(0);

@@ -188,9 +188,12 @@ impl Reader {
             }
         }
         let said = |key: Option<&String>| {
-            let said = key.and_then(|key| known.get(key)?.get("description")?.as_str());
             let keys = || one_of(known.keys().map(String::as_str));
-            said.map_or_else(keys, |said| format!("this is asked for: {said}"))
+            let said = key.and_then(|key| {
+                let said = known.get(key)?.get("description")?.as_str()?;
+                Some(format!("`{key}` is described so: {said}"))
+            });
+            said.unwrap_or_else(keys)
         };
         self.typed(node, deed, (value, gaps), &said)
     }
