@@ -122,7 +122,7 @@ pub(super) struct GuardArgs {
 /// A pipeline and what it is bound to.
 #[derive(Debug, Clone, Args)]
 pub(super) struct PipelineArgs {
-    /// The pipeline's file; `pipelines/optimize.yaml` unless told, and with --resume that of the run.
+    /// The pipeline's file: `pipelines/optimize.yaml` unless told, and for `run --resume` that of the run.
     pub(super) pipeline: Option<PathBuf>,
 
     /// Only these phases, and all that they need. May be given more than once.

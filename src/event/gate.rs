@@ -145,6 +145,10 @@ impl GateReport {
             Some(pairs) => {
                 format!("about {pairs} pairs would be needed if gain and noise stay as measured")
             }
+            None if self.comparison.ratio <= 1.0 + least.0 / 100.0 => {
+                "what was measured is not above that, so more pairs are not expected to show it"
+                    .to_owned()
+            }
             None => "not even thousands of pairs would show the gain as it was measured".to_owned(),
         };
         format!("inconclusive, {}not shown to gain more than {least}; {outlook}", self.spent())
@@ -205,7 +209,10 @@ mod tests {
              needed if gain and noise stay as measured; the former values are back; raise the \
              budget of the gate"
         );
-        let hopeless = report((0.991, 1.004, 1.017), Verdict::Inconclusive, None);
+        let below = report((0.991, 1.004, 1.017), Verdict::Inconclusive, None);
+        let told = below.reason();
+        assert!(told.contains("more pairs are not expected to show it"), "{told}");
+        let hopeless = report((0.991, 1.011, 1.037), Verdict::Inconclusive, None);
         let told = hopeless.reason();
         assert!(
             told.contains("not even thousands of pairs would show the gain as it was"),
