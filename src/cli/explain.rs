@@ -15,7 +15,7 @@ use super::args::{ExplainArgs, PipelineArgs, StateArgs};
 use super::cache::age;
 use super::exit::{ExitCode, Failure};
 use super::run::looking_context;
-use super::wire;
+use super::{terminal, wire};
 use crate::cache::{Asked, CacheDirectory, Difference, Entry, Key, Lookup, Manifest, MissReason};
 use crate::change::Change;
 use crate::clock::Clock;
@@ -299,7 +299,8 @@ fn tell(out: &mut impl Write, told: &Explanation) -> std::io::Result<()> {
         tell_one(out, &format!("gate of {phase}"), gate)?;
     }
     for Drift { setting, is, decided } in drift {
-        writeln!(out, "  {setting}: is {is}, decided {decided}; the next run applies it again")?;
+        let is = format!("{setting}: is {is}, decided {decided}; the next run applies it again");
+        terminal::tell(out, 2, &is)?;
     }
     Ok(())
 }
@@ -310,30 +311,28 @@ fn tell_one(out: &mut impl Write, name: &str, told: &Explained) -> std::io::Resu
         Answer::Miss => "miss",
         Answer::NotAsked => "the cache is not asked",
     };
-    match &told.why {
-        Some(why) => writeln!(out, "{name}: {answer}: {why}")?,
-        None => writeln!(out, "{name}: {answer}")?,
-    }
+    let why = told.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+    terminal::tell(out, 0, &format!("{name}: {answer}{why}"))?;
     if let Some(told) = &told.told {
-        writeln!(out, "  {told}")?;
+        terminal::tell(out, 2, told)?;
     }
     if let Some(key) = &told.key {
         writeln!(out, "  key {key}")?;
     }
     if let Some(against) = &told.against {
         let age = humantime::format_duration(std::time::Duration::from_secs(against.age_seconds));
-        writeln!(
-            out,
-            "  compared with {} of run {}, {age} old, which holds until {}",
-            against.key, against.run, against.expires_at
-        )?;
+        let (run, until) = (&against.run, against.expires_at.strftime("%Y-%m-%d %H:%M:%SZ"));
+        writeln!(out, "  compared with")?;
+        writeln!(out, "      {}", against.key)?;
+        let of = format!("of run {run}, {age} old, which holds until {until}");
+        terminal::tell(out, 6, &of)?;
         if told.changed.is_empty() && told.key.is_some() {
             writeln!(out, "  nothing that it depends on differs")?;
         }
     }
     for Difference { part, from, to } in &told.changed {
         let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
-        writeln!(out, "  {part}: {} -> {}", text(from), text(to))?;
+        terminal::tell(out, 2, &format!("{part}: {} -> {}", text(from), text(to)))?;
     }
     Ok(())
 }

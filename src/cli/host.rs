@@ -8,6 +8,7 @@ use super::args::HostArgs;
 use super::exit::{ExitCode, Failure};
 use super::wire;
 use crate::host::Facts;
+use crate::shown;
 
 pub(super) fn host(options: &HostArgs) -> Result<ExitCode, Failure> {
     let facts = Facts::read(&wire::sysroot(&options.sysroot)?);
@@ -23,7 +24,7 @@ pub(super) fn host(options: &HostArgs) -> Result<ExitCode, Failure> {
     let width = lines.iter().map(|(name, _, _)| name.len()).max().unwrap_or(0);
     for (name, shown, source) in lines {
         let from = if source.is_empty() { String::new() } else { format!("   ({source})") };
-        writeln!(out, "{name:width$}  {shown}{from}")?;
+        writeln!(out, "{name:width$}  {}", shown::in_line(&format!("{shown}{from}")))?;
     }
     Ok(ExitCode::Success)
 }

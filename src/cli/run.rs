@@ -3,7 +3,6 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -15,7 +14,7 @@ use crate::cache::CacheDirectory;
 use crate::clock::Clock;
 use crate::database::DatabaseUrl;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::engine::{Earlier, Memory, RunError, RunOptions, hold, run as run_plan};
+use crate::engine::{Earlier, Memory, RunError, RunOptions, Wait, hold, run as run_plan};
 use crate::event::{EventSink, ProgressBoard, RunId, SinkError, read_log};
 use crate::host::Facts;
 use crate::host::leash::Leash;
@@ -50,7 +49,7 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
     // Signals are heard among the workers, whatever the order of the run is at.
     let shutdown = workers.block_on(async { Shutdown::listen(exit::leave) })?;
     let front = wire::front()?;
-    let wait = options.wait.map_or(Duration::ZERO, |wait| wait.0);
+    let wait = options.wait.map(|longest| Wait { longest: longest.0, tell: tell_of_wait });
     let hold = front.block_on(hold(&options.state.results, &clock, &shutdown, wait));
     let hold = hold.map_err(|error| refused(&error, shutdown.signal()))?;
     let Bound { plan, facts, secrets } = match asked {
@@ -87,7 +86,7 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
     warn_of_readers(&end.problems);
     if matches!(mode, ProgressMode::Bar | ProgressMode::Plain) {
         let path = end.folder.join("report.json").display().to_string();
-        let told = |report: &Report| summary(report, &path, terminal::width());
+        let told = |report: &Report| summary(report, &path, None, terminal::width());
         let text = match reported.get() {
             Some(report) => told(report),
             None => told(&report_of(&end.folder)?),
@@ -96,6 +95,11 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
         let _ = write!(std::io::stdout().lock(), "\n{text}");
     }
     Ok(code)
+}
+
+/// Says that another run must end before this one begins.
+fn tell_of_wait(by: &str) {
+    terminal::say(&format!("waiting for another run in this results folder to end: {by}"));
 }
 
 /// The report of a run whose reader of events could not make it, made again from the record.

@@ -41,5 +41,5 @@ pub use plan_file::{
 pub use preview::preview;
 pub use recover::cut_off;
 pub use resume::Earlier;
-pub use run::{Hold, RunEnd, RunError, RunOptions, hold, run};
+pub use run::{Hold, RunEnd, RunError, RunOptions, Wait, hold, run};
 pub use stages::Memory;

@@ -10,6 +10,7 @@ use crate::change::Change;
 use crate::event::{Outcome, PhaseName};
 use crate::measure::model::Verdict;
 use crate::secret::Secrets;
+use crate::shown;
 
 /// What one phase would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -134,28 +135,30 @@ impl Foreseen {
         }
     }
 
-    /// No value of a secret in what is told.
+    /// No password of a URL in what is told, and no value of a secret in that and in the decision.
     pub(super) fn hide(&mut self, secrets: &Secrets) {
+        let hide = |words: &mut String| {
+            shown::hide_passwords(words);
+            secrets.hide(words);
+        };
         match self {
             Self::Skipped { why }
             | Self::NotApplicable { why }
             | Self::Blocked { why }
-            | Self::Fails { why } => secrets.hide(why),
+            | Self::Fails { why } => hide(why),
             Self::Runs { decision, verdict, .. } => {
                 match decision {
                     Forethought::Known { told, value }
                     | Forethought::Cached { told, value, .. } => {
-                        secrets.hide(told);
+                        hide(told);
                         secrets.hide_in(value);
                     }
-                    Forethought::ToBeMeasured { why, .. } | Forethought::Later { why } => {
-                        secrets.hide(why);
-                    }
+                    Forethought::ToBeMeasured { why, .. } | Forethought::Later { why } => hide(why),
                 }
                 match verdict.as_deref_mut() {
                     None => {}
-                    Some(ForeseenVerdict::Cached { told, .. }) => secrets.hide(told),
-                    Some(ForeseenVerdict::ToBeMeasured { why, .. }) => secrets.hide(why),
+                    Some(ForeseenVerdict::Cached { told, .. }) => hide(told),
+                    Some(ForeseenVerdict::ToBeMeasured { why, .. }) => hide(why),
                 }
             }
         }

@@ -15,9 +15,10 @@ use super::outlook::{Foreseen, ForeseenVerdict, Forethought, Preview};
 use super::outputs::{Above, Outputs};
 use super::stages::{Memory, key_manifest};
 use crate::cache::{Lookup, MissReason};
+use crate::diagnostic::Diagnostic;
 use crate::event::Event;
 use crate::phase::{AnyKind, AnyPhase, Applicability, Context, PhaseError, RunContext};
-use crate::pipeline::{Condition, PhaseSpec, Reference, Scope, evaluate_condition};
+use crate::pipeline::{PhaseSpec, Reference};
 use crate::plan::Plan;
 
 /// Foresees a run, phase by phase in the order of the plan.
@@ -128,7 +129,7 @@ impl Seer<'_> {
         let settled =
             plan.phases[position].needs.iter().all(|need| self.fates[*need] == Fate::Bare);
         let scope = plan.scope_of(position, |need| self.outputs.get(need));
-        match skipped(spec.when.as_ref(), &scope) {
+        match plan.left_out(position, &scope) {
             Ok(None) => {}
             Ok(Some(why)) => return Foreseen::Skipped { why },
             Err(why) if settled => return Foreseen::Fails { why },
@@ -137,7 +138,7 @@ impl Seer<'_> {
         let with = match plan.render_with(position, &scope) {
             Ok(with) => with,
             Err(wrong) if settled => {
-                let told: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+                let told: Vec<String> = wrong.iter().map(Diagnostic::in_a_line).collect();
                 return Foreseen::Fails { why: told.join("; ") };
             }
             Err(_) => return later(remembered),
@@ -277,17 +278,4 @@ fn later(remembered: bool) -> Foreseen {
         Forethought::Later { why }
     };
     Foreseen::Runs { decision, changes: Vec::new(), verdict: None }
-}
-
-/// Why a condition leaves its phase out, if it does.
-fn skipped(when: Option<&Condition>, scope: &Scope) -> Result<Option<String>, String> {
-    match when {
-        None | Some(Condition::Literal(true)) => Ok(None),
-        Some(Condition::Literal(false)) => Ok(Some("`when` is false".to_owned())),
-        Some(Condition::Expression(text)) => match evaluate_condition(&text.value, scope) {
-            Ok(true) => Ok(None),
-            Ok(false) => Ok(Some(format!("`{}` is false", text.value))),
-            Err(error) => Err(format!("could not evaluate `when`: {error}")),
-        },
-    }
 }

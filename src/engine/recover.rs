@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::change::{JournalState, Options, Reverted, RollbackReport, TakenBack, list, rollback};
-use crate::event::{Event, RecoveredRun};
+use crate::clock::Clock;
+use crate::event::{Event, RecoveredRun, RunId};
 use crate::host::Sysroot;
 
 /// The runs whose changes a run would take back first, and those that are still at work.
@@ -15,8 +16,12 @@ pub fn cut_off(journal_dir: &Path) -> Vec<String> {
     unfinished.map(|journal| journal.run).collect()
 }
 
-/// Takes back the changes of every run that was cut off, and tells of it.
-pub(super) fn recover(sysroot: &Sysroot, journal_dir: &Path) -> Vec<Event> {
+/// Takes back the changes of every run that was cut off, before `run` begins, and tells of it.
+pub(super) fn recover(
+    sysroot: &Sysroot,
+    journal_dir: &Path,
+    (run, clock): (&RunId, &Clock),
+) -> Vec<Event> {
     let note = |text: String| Event::Noted { phase: None, text };
     let journals = match list(journal_dir) {
         Ok(journals) => journals,
@@ -24,22 +29,20 @@ pub(super) fn recover(sysroot: &Sysroot, journal_dir: &Path) -> Vec<Event> {
             return vec![note(format!("could not look for runs that were cut off: {error}"))];
         }
     };
+    let options = Options { force: false, at: clock.now(), by: format!("run {run}") };
     journals
         .into_iter()
         .filter_map(|journal| match &journal.state {
-            JournalState::Kept | JournalState::RolledBack => None,
+            JournalState::Kept | JournalState::Left | JournalState::RolledBack => None,
             JournalState::Unreadable { reason } => {
                 Some(note(format!("nobody can tell what run {} changed: {reason}", journal.run)))
             }
-            JournalState::Unfinished => {
-                Some(match rollback(sysroot, &journal.path, Options { force: false }) {
-                    Ok(report) => recovered(journal.run, &report),
-                    Err(error) => note(format!(
-                        "could not take back what run {} changed: {error}",
-                        journal.run
-                    )),
-                })
-            }
+            JournalState::Unfinished => Some(match rollback(sysroot, &journal.path, &options) {
+                Ok(report) => recovered(journal.run, &report),
+                Err(error) => {
+                    note(format!("could not take back what run {} changed: {error}", journal.run))
+                }
+            }),
         })
         .collect()
 }
@@ -60,6 +63,8 @@ fn told(result: &TakenBack) -> String {
         TakenBack::Left { found } => {
             format!("left alone, somebody else has set it to {found} since")
         }
+        TakenBack::Gone { reason } => format!("left alone: {reason}"),
+        TakenBack::Handed { run } => format!("left to run {run}, which has set it since"),
         TakenBack::Moot => "taken back by a reboot".to_owned(),
         TakenBack::Failed { reason } => format!("could not be taken back: {reason}"),
     }

@@ -15,6 +15,7 @@ pub mod fingerprint;
 pub mod leash;
 pub mod notify;
 pub mod page_cache;
+pub mod patience;
 pub mod process;
 pub mod reading;
 pub mod setting;

@@ -93,9 +93,7 @@ impl ProcessSpec {
     }
 
     /// Starts it with a pipe for each output.
-    fn start_piped(
-        &self,
-    ) -> Result<(tokio::process::Child, PipeReader, PipeReader), ProcessError> {
+    fn start_piped(&self) -> Result<(tokio::process::Child, PipeReader, PipeReader), ProcessError> {
         let pipe = || {
             output::pipe().map_err(|source| {
                 let program = self.program.clone();

@@ -379,7 +379,7 @@ fn an_explanation_tells_what_a_verdict_depends_on_and_what_has_changed_since() {
     for against in [&[][..], &["--against", &run]] {
         let miss = explain(&house, against);
         assert!(miss.contains("gate of host: miss: what it depends on has changed"), "{miss}");
-        assert!(miss.contains("\n  depends.file measure: \""), "{miss}");
+        assert!(miss.contains("\n  depends.file measure:\n      \""), "{miss}");
         let from = "\n  changes./proc/sys/vm/swappiness.from: \"60\" -> \"33\"\n";
         assert!(miss.contains(from), "{miss}");
     }
