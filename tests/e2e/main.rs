@@ -14,6 +14,7 @@ mod documents;
 mod engine;
 mod gate;
 mod governor;
+mod host;
 mod house;
 mod language;
 mod plan;
