@@ -43,14 +43,6 @@ pub struct Policy {
     pub hardware_max_khz: Option<Sourced<u64>>,
 }
 
-impl Policy {
-    /// The file that holds the governor.
-    #[must_use]
-    pub fn governor_path(&self) -> String {
-        format!("{}/scaling_governor", self.path)
-    }
-}
-
 /// All policies of the host as they are now; none on a machine without cpufreq.
 #[must_use]
 pub fn policies(root: &Sysroot) -> Vec<Policy> {
@@ -179,7 +171,7 @@ mod tests {
         assert_eq!(found[0].governor.as_ref().unwrap().value, "walt");
         assert_eq!(found[0].available_governors, ["walt", "performance"]);
         assert_eq!(found[0].max_khz.as_ref().unwrap().value, 2_016_000);
-        assert_eq!(found[2].governor_path(), format!("{CPUS}/cpufreq/policy10/scaling_governor"));
+        assert_eq!(found[2].path, format!("{CPUS}/cpufreq/policy10"));
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 pub mod attributes;
 pub mod block_device;
+pub mod catalog;
 pub mod cgroup;
 pub mod core_class;
 pub mod cpu_cache;
@@ -24,6 +25,7 @@ pub mod numa;
 pub mod page_cache;
 pub mod process;
 pub mod reading;
+pub mod relation;
 pub mod sensor;
 pub mod setting;
 pub mod sysroot;

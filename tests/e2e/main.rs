@@ -24,6 +24,7 @@ mod record;
 mod reports;
 mod resume;
 mod secrets;
+mod settings;
 mod shell;
 mod signals;
 mod texts;
