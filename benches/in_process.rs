@@ -5,20 +5,22 @@
 #![expect(clippy::print_stdout, reason = "it prints what it has measured")]
 #![expect(clippy::disallowed_methods, reason = "it measures time and starts itself")]
 
+#[path = "../tests/kinds/idle.rs"]
+mod idle;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use idle::Idle;
 use serde_json::{Map, Value};
 use trueup::clock::Clock;
 use trueup::engine::{Earlier, Memory, RunOptions};
-use trueup::event::{Check, ProgressBoard};
+use trueup::event::ProgressBoard;
 use trueup::host::{Facts, Sysroot};
-use trueup::phase::{Applicability, Context, Kind, PhaseError, Registry};
+use trueup::phase::Registry;
 use trueup::pipeline::read_text;
 use trueup::plan::{Binding, Selection, bind};
 use trueup::report::file::{RunFiles, Wanted};
@@ -29,42 +31,6 @@ const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
 
 /// How often each size is run; the least time is told, as others only add to it.
 const ROUNDS: usize = 3;
-
-struct Idle;
-
-#[derive(Serialize, Deserialize, JsonSchema)]
-struct Nothing {}
-
-impl Kind for Idle {
-    const NAME: &'static str = "idle";
-    const ABOUT: &'static str = "does nothing";
-    const REVISION: u32 = 1;
-    const CACHED: bool = false;
-    type With = Nothing;
-    type Observation = Nothing;
-    type Decision = Nothing;
-
-    async fn observe(_: &Nothing, _: &Context) -> Result<Applicability<Nothing>, PhaseError> {
-        Ok(Applicability::Yes(Nothing {}))
-    }
-
-    async fn decide(_: &Nothing, _: &Nothing, _: &Context) -> Result<Nothing, PhaseError> {
-        Ok(Nothing {})
-    }
-
-    fn tell(_: &Nothing, _: &Nothing) -> String {
-        String::new()
-    }
-
-    async fn verify(
-        _: &Nothing,
-        _: &Nothing,
-        _: &Nothing,
-        _: &Context,
-    ) -> Result<Vec<Check>, PhaseError> {
-        Ok(Vec::new())
-    }
-}
 
 /// Layers of a hundred phases, each of which needs three of the layer before.
 fn yaml(phases: usize) -> String {
@@ -118,7 +84,7 @@ fn once(phases: usize, place: &Path) -> (f64, f64) {
         progress: ProgressBoard::default(),
         trials: Arc::new(TrialStore::new(url, "host".to_owned(), clock)),
         earlier: Earlier::default(),
-        wait: Duration::ZERO,
+        wait: None,
     };
     let started = Instant::now();
     runtime.block_on(trueup::engine::run(options)).expect("a run");

@@ -19,6 +19,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::disk;
 use crate::secret::{self, Secrets};
+use crate::shown;
 
 /// Where a database is. Printing it hides the password.
 #[derive(Clone, PartialEq, Eq)]
@@ -216,57 +217,10 @@ impl JsonSchema for SealedUrl {
     }
 }
 
-/// The URL without its password, in the authority or as a parameter. Markers of secrets stay.
+/// A URL with `***` in place of its password; the marker of a secret stays.
 #[must_use]
 pub fn redact(text: &str) -> String {
-    // Markers have slashes and spaces in them: a letter that nobody uses stands for each meanwhile.
-    let mut markers: Vec<String> = Vec::new();
-    let plain = secret::replace_markers(text, |marker| {
-        markers.push(marker.to_owned());
-        letter(markers.len()).to_string()
-    });
-    let mut shown = without_password(&plain);
-    for (index, marker) in markers.iter().enumerate() {
-        shown = shown.replace(letter(index + 1), marker);
-    }
-    shown
-}
-
-/// A letter of the private use area of Unicode.
-fn letter(number: usize) -> char {
-    u32::try_from(number)
-        .ok()
-        .and_then(|number| char::from_u32(0xE000 + number))
-        .unwrap_or('\u{E000}')
-}
-
-fn is_letter(text: &str) -> bool {
-    let mut all = text.chars();
-    all.next().is_some_and(|one| ('\u{E000}'..'\u{F8FF}').contains(&one)) && all.next().is_none()
-}
-
-fn without_password(text: &str) -> String {
-    let mut shown = text.to_owned();
-    if let Some((scheme, rest)) = text.split_once("://") {
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
-        if let Some(at) = rest[..end].rfind('@') {
-            let (user, password) = rest[..at].split_once(':').unzip();
-            let user = user.unwrap_or(&rest[..at]);
-            let password = match password {
-                None => String::new(),
-                Some(password) if is_letter(password) => format!(":{password}"),
-                Some(_) => ":***".to_owned(),
-            };
-            shown = format!("{scheme}://{user}{password}{}", &rest[at..]);
-        }
-    }
-    if let Some(start) = shown.find("password=").map(|found| found + "password=".len()) {
-        let end = shown[start..].find('&').map_or(shown.len(), |length| start + length);
-        if !is_letter(&shown[start..end]) {
-            shown.replace_range(start..end, "***");
-        }
-    }
-    shown
+    shown::url(text).into_owned()
 }
 
 /// How many connections, and how long to wait for one.

@@ -8,11 +8,16 @@
 //!
 //! Who may import whom is a table in docs/design.md, held by `tests/architecture.rs`.
 
+// Kinds of phases that tests share with the benches know this crate by its name.
+#[cfg(test)]
+extern crate self as trueup;
+
 pub mod clock;
 pub mod database;
 pub mod diagnostic;
 pub mod disk;
 pub mod secret;
+pub mod shown;
 pub mod shutdown;
 pub mod supervisor;
 pub mod unit;

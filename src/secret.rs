@@ -175,6 +175,15 @@ pub fn replace_markers(text: &str, mut with: impl FnMut(&str) -> String) -> Cow<
 /// How the environment is asked for a variable.
 pub type Environment<'a> = dyn Fn(&str) -> Option<String> + 'a;
 
+/// What should be known of a secret that could be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// It can't be looked for in what is recorded.
+    Short,
+    /// Everybody on this host may read its file.
+    Open,
+}
+
 /// What came of reading the secrets that were declared.
 #[derive(Debug, Default)]
 pub struct Reading {
@@ -183,7 +192,7 @@ pub struct Reading {
     /// Those that could not, each with the reason.
     pub missing: Vec<(Source, String)>,
     /// What should be known of those that could be read.
-    pub doubts: Vec<(Source, String)>,
+    pub doubts: Vec<(Source, Doubt)>,
 }
 
 /// The values of the secrets that were declared. Clones share them; none is ever printed.
@@ -389,19 +398,15 @@ impl Secrets {
     }
 }
 
-/// What should be known of a secret that could be read.
-fn doubts(source: &Source, dir: &Path, value: &str) -> Vec<(Source, String)> {
+fn doubts(source: &Source, dir: &Path, value: &str) -> Vec<(Source, Doubt)> {
     let mut found = Vec::new();
     if value.len() < SHORTEST {
-        let told = format!(
-            "it is shorter than {SHORTEST} bytes, so it can't be looked for in what is recorded"
-        );
-        found.push((source.clone(), told));
+        found.push((source.clone(), Doubt::Short));
     }
     if let Source::File(path) = source {
         let mode = std::fs::metadata(dir.join(path)).map(|file| file.permissions().mode());
         if mode.is_ok_and(|mode| mode & 0o004 != 0) && nix::unistd::geteuid().is_root() {
-            found.push((source.clone(), "everybody on this host may read the file".to_owned()));
+            found.push((source.clone(), Doubt::Open));
         }
     }
     found

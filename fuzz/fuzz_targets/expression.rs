@@ -46,7 +46,7 @@ static SCOPE: LazyLock<Scope> = LazyLock::new(|| Scope {
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    let _ = evaluate_condition(text, &SCOPE);
+    let _ = evaluate_condition(text, &SCOPE.frame());
     // As it stands in a file, where JSON is YAML: in a variable, in what a kind is told, and in a condition.
     let mut vars = object(variables());
     vars.insert("fuzzed".to_owned(), json!(text));

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::journal::{Entry, Record, SCHEMA, State, Writer};
 use super::model::{Change, Target};
-use super::setting_file::{Host, SettingFiles};
+use super::setting_file::{Host, SettingFiles, WriteError};
 use super::take_back::{Foreign, TakenBack, Taker};
 use crate::clock::Clock;
 use crate::disk::DiskError;
@@ -115,7 +115,7 @@ impl Applier {
     #[must_use]
     pub fn new(root: Sysroot, journal_dir: &Path, run_id: &str, clock: Clock) -> Self {
         let boot_id = facts::boot(&root);
-        Self::on(Box::new(SettingFiles(root)), boot_id, journal_dir, run_id, clock)
+        Self::on(Box::new(SettingFiles::below(root)), boot_id, journal_dir, run_id, clock)
     }
 
     fn on(
@@ -270,11 +270,7 @@ impl Applier {
         let entries: Vec<Entry> = changes
             .into_iter()
             .enumerate()
-            .map(|(index, change)| Entry {
-                n: (first + index) as u64,
-                change,
-                state: State::Intended,
-            })
+            .map(|(index, change)| Entry::intended((first + index) as u64, change))
             .collect();
         self.write_intents(session, &entries).map_err(|reason| {
             let reason = format!("nothing is changed without its intent on the disk: {reason}");
@@ -314,6 +310,10 @@ impl Applier {
         let Entry { n, change, .. } = session.entries[index].clone();
         let path = change.target.path();
         let written = self.0.host.write(path, &change.to);
+        // It stays intended: whether the host has it will only be known when the write has returned.
+        if let Err(WriteError::Late(reason)) = written {
+            return ApplyResult::Refused { reason };
+        }
         let found = match self.0.host.observe(path) {
             Observed::Value(found) => found,
             // It stays intended: taking it back will look again.
@@ -341,7 +341,7 @@ impl Applier {
     fn revert_where(&self, wanted: impl Fn(&Change) -> bool) -> Vec<Reverted> {
         let mut session = self.session();
         let mut reverted = Vec::new();
-        let mut taker = Taker::new(&*self.0.host, false, Foreign::Leave);
+        let mut taker = Taker::new(&*self.0.host, false, Foreign::Leave).among(&session.entries);
         for index in (0..session.entries.len()).rev() {
             let entry = session.entries[index].clone();
             let ours = matches!(entry.state, State::Intended | State::Applied { .. });
@@ -391,7 +391,6 @@ fn told(error: &DiskError) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::journal::{self, Integrity};
-    use super::super::setting_file::WriteError;
     use super::*;
     use crate::host::tree::Tree;
     use jiff::Timestamp;
@@ -594,6 +593,43 @@ mod tests {
             "{error}"
         );
         assert!(!journal::read(applier.journal()).unwrap().closed);
+    }
+
+    /// A host on which a write does not return, and nothing can be told of the setting from then on.
+    struct Hanging(std::sync::atomic::AtomicBool);
+
+    impl Host for Hanging {
+        fn root(&self) -> String {
+            "/".to_owned()
+        }
+
+        fn observe(&self, _: &str) -> Observed {
+            if self.0.load(std::sync::atomic::Ordering::Relaxed) {
+                Observed::Unreadable("a write has not returned".to_owned())
+            } else {
+                Observed::Value("100".to_owned())
+            }
+        }
+
+        fn write(&self, _: &str, _: &str) -> Result<(), WriteError> {
+            self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+            Err(WriteError::Late("a write has not returned".to_owned()))
+        }
+    }
+
+    #[test]
+    fn a_write_that_does_not_return_is_neither_done_nor_refused_and_keeps_the_journal_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::manual(Timestamp::UNIX_EPOCH);
+        let applier = Applier::on(Box::new(Hanging(false.into())), None, dir.path(), "r1", clock);
+        let answers = applier.apply(&[change("a", "/sys/x", "100", "200")]);
+        let ApplyResult::Refused { reason } = &answers[0].result else { panic!("{answers:?}") };
+        assert_eq!(reason, "a write has not returned");
+        assert!(matches!(applier.revert("a")[0].result, TakenBack::Failed { .. }));
+        let error = applier.keep().unwrap_err().to_string();
+        assert!(error.contains("run `trueup rollback`"), "{error}");
+        let journal = journal::read(applier.journal()).unwrap();
+        assert_eq!((journal.closed, &journal.entries[0].state), (false, &State::Intended));
     }
 
     #[test]

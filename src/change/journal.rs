@@ -19,7 +19,11 @@
 //! - `left`: somebody else has set another value since, which was left alone.
 //! - `moot`: another boot had already taken it back.
 //! - `kept`: it is to stay.
-//! - `resumed`: a rollback goes on where a run stopped. A line before it that is no record was torn by that.
+//! - `handed`: a later run has set it since, and restores what was there before this change when it is taken back.
+//! - `rebased`: an earlier run, `of`, was taken back from below change `n`, and handed over what had been there before
+//!   itself. That is now the former value of `n`; the one before counts as ours. It leaves `closed` as it is.
+//! - `resumed`: a rollback goes on where a run stopped; when, and what began it. A line before it, or before `rebased`,
+//!   that is no record was torn by that.
 //! - `closed`: nothing is left to do.
 //!
 //! A torn line at the end is normal: the kill came while it was written, and before what it tells of was
@@ -46,15 +50,54 @@ const READ_LIMIT: u64 = 64 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Record {
-    Opened { schema: u32, run: String, root: String, boot_id: Option<String>, at: String },
-    Intent { n: u64, change: Change },
-    Applied { n: u64, read_back: String },
-    Failed { n: u64, reason: String },
-    Reverted { n: u64, read_back: String },
-    Left { n: u64, found: String },
-    Moot { n: u64 },
-    Kept { n: u64 },
-    Resumed {},
+    Opened {
+        schema: u32,
+        run: String,
+        root: String,
+        boot_id: Option<String>,
+        at: String,
+    },
+    Intent {
+        n: u64,
+        change: Change,
+    },
+    Applied {
+        n: u64,
+        read_back: String,
+    },
+    Failed {
+        n: u64,
+        reason: String,
+    },
+    Reverted {
+        n: u64,
+        read_back: String,
+    },
+    Left {
+        n: u64,
+        found: String,
+    },
+    Moot {
+        n: u64,
+    },
+    Kept {
+        n: u64,
+    },
+    Handed {
+        n: u64,
+        run: String,
+    },
+    Rebased {
+        n: u64,
+        from: String,
+        of: String,
+    },
+    Resumed {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        at: Option<Timestamp>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
     Closed {},
 }
 
@@ -86,6 +129,11 @@ pub enum State {
     },
     /// A reboot took it back.
     Moot,
+    /// A later run has set it since, and restores the former value when it is taken back.
+    Handed {
+        /// The later run.
+        run: String,
+    },
     /// It is to stay.
     Kept {
         /// What was read back when it was applied.
@@ -98,10 +146,13 @@ pub enum State {
 pub struct Entry {
     /// Its number in the journal, from 0.
     pub n: u64,
-    /// The change.
+    /// The change; its former value is the one that an earlier run has handed over, if one was taken back since.
     pub change: Change,
     /// How far it has come.
     pub state: State,
+    /// Former values before that: earlier runs had set them, so they count as ours.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inherited: Vec<String>,
 }
 
 /// Whether a journal could be read to its end.
@@ -127,6 +178,8 @@ pub struct Journal {
     pub entries: Vec<Entry>,
     /// Whether nothing is left to do.
     pub closed: bool,
+    /// The latest rollback that wrote in it.
+    pub resumed: Option<Resumed>,
     /// Whether it could be read to its end.
     pub integrity: Integrity,
 }
@@ -142,6 +195,15 @@ pub struct Opened {
     pub boot_id: Option<String>,
     /// When the first change was made.
     pub at: Timestamp,
+}
+
+/// A rollback that wrote in a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Resumed {
+    /// When it began.
+    pub at: Option<Timestamp>,
+    /// What began it: a command, or a run.
+    pub by: Option<String>,
 }
 
 /// A journal that can't be used.
@@ -203,8 +265,13 @@ enum Unfit {
 /// What a journal of the given text tells: a fold of its records.
 fn parse(text: &str) -> Result<Journal, Unfit> {
     let lines: Vec<&str> = text.lines().collect();
-    let mut journal =
-        Journal { opened: None, entries: Vec::new(), closed: false, integrity: Integrity::Whole };
+    let mut journal = Journal {
+        opened: None,
+        entries: Vec::new(),
+        closed: false,
+        resumed: None,
+        integrity: Integrity::Whole,
+    };
     if let Some(first) = lines.first()
         && let Ok(value) = serde_json::from_str::<serde_json::Value>(first)
     {
@@ -227,7 +294,7 @@ fn parse(text: &str) -> Result<Journal, Unfit> {
         let next = records[index..].iter().flatten().next();
         match next {
             None => journal.integrity = Integrity::TornEnd,
-            Some(Record::Resumed {}) if record.is_none() => continue,
+            Some(Record::Resumed { .. } | Record::Rebased { .. }) if record.is_none() => continue,
             Some(_) => journal.integrity = Integrity::Corrupt { line: index + 1 },
         }
         break;
@@ -241,8 +308,12 @@ impl Journal {
         if self.opened.is_none() != matches!(record, Record::Opened { .. }) {
             return None;
         }
-        // A rollback of a kept run writes behind its end.
-        self.closed = matches!(record, Record::Closed {});
+        // A rollback of a kept run writes behind its end. To be handed a former value is nothing to be finished.
+        self.closed = match record {
+            Record::Closed {} => true,
+            Record::Rebased { .. } => self.closed,
+            _ => false,
+        };
         let (n, state) = match record {
             Record::Opened { run, root, boot_id, at, .. } => {
                 let (run, root, boot_id) = (run.clone(), root.clone(), boot_id.clone());
@@ -253,10 +324,18 @@ impl Journal {
                 if *n != self.entries.len() as u64 {
                     return None;
                 }
-                self.entries.push(Entry { n: *n, change: change.clone(), state: State::Intended });
+                self.entries.push(Entry::intended(*n, change.clone()));
                 return Some(());
             }
-            Record::Resumed {} | Record::Closed {} => return Some(()),
+            Record::Rebased { n, from, .. } => {
+                self.entries.get_mut(usize::try_from(*n).ok()?)?.rebase(from);
+                return Some(());
+            }
+            Record::Resumed { at, by } => {
+                self.resumed = Some(Resumed { at: *at, by: by.clone() });
+                return Some(());
+            }
+            Record::Closed {} => return Some(()),
             Record::Applied { n, read_back } => {
                 (n, State::Applied { read_back: read_back.clone() })
             }
@@ -266,6 +345,7 @@ impl Journal {
             }
             Record::Left { n, found } => (n, State::Left { found: found.clone() }),
             Record::Moot { n } => (n, State::Moot),
+            Record::Handed { n, run } => (n, State::Handed { run: run.clone() }),
             Record::Kept { n } => (n, self.entries.get(usize::try_from(*n).ok()?)?.kept()),
         };
         self.entries.get_mut(usize::try_from(*n).ok()?)?.state = state;
@@ -274,6 +354,16 @@ impl Journal {
 }
 
 impl Entry {
+    /// A change that is about to be written.
+    pub(super) fn intended(n: u64, change: Change) -> Self {
+        Self { n, change, state: State::Intended, inherited: Vec::new() }
+    }
+
+    /// Takes `from` for the former value.
+    pub(super) fn rebase(&mut self, from: &str) {
+        self.inherited.push(std::mem::replace(&mut self.change.from, from.to_owned()));
+    }
+
     /// The state after the decision to keep it.
     pub(super) fn kept(&self) -> State {
         let read_back = match &self.state {
@@ -287,6 +377,12 @@ impl Entry {
     #[must_use]
     pub fn is_open(&self) -> bool {
         matches!(self.state, State::Intended | State::Applied { .. } | State::Kept { .. })
+    }
+
+    /// Whether its former value may still be wanted: it is open, or somebody else's value stands over it.
+    #[must_use]
+    pub fn may_be_taken_back(&self) -> bool {
+        self.is_open() || matches!(self.state, State::Left { .. })
     }
 }
 
@@ -378,6 +474,10 @@ mod tests {
         Record::Applied { n, read_back: "10".to_owned() }
     }
 
+    fn resumed() -> Record {
+        Record::Resumed { at: None, by: None }
+    }
+
     fn text(records: &[Record]) -> String {
         records.iter().map(|record| encode(record).unwrap()).collect()
     }
@@ -429,8 +529,7 @@ mod tests {
     #[test]
     fn torn_lines_before_a_rollback_do_not_hide_what_it_wrote() {
         let torn = &text(&[applied(0)])[..20];
-        let after =
-            text(&[Record::Resumed {}, Record::Reverted { n: 0, read_back: "60".to_owned() }]);
+        let after = text(&[resumed(), Record::Reverted { n: 0, read_back: "60".to_owned() }]);
         let text = format!("{}{torn}\n{torn}\n{after}", text(&[opened(), intent(0)]));
         let journal = parse(&text).unwrap();
         assert_eq!(journal.integrity, Integrity::Whole);

@@ -5,9 +5,12 @@
 //! of it, and takes it back when told to. Killed at any instant, [`rollback()`] restores the former state from
 //! the journal. Which changes are wanted, and whether they help, is not known here.
 
+pub mod aftermath;
 pub mod apply;
+mod chain;
 pub mod drift;
 pub mod journal;
+pub mod journals;
 pub mod model;
 pub mod rollback;
 pub mod script;
@@ -15,16 +18,18 @@ mod setting_file;
 mod take_back;
 pub mod toggle;
 
+pub use aftermath::{Aftermath, Fate, aftermath};
 pub use apply::{Applied, Applier, ApplyResult, KeepError, Reverted};
-pub use drift::{Standing, StandingChange, still_in_place};
+pub use drift::{Standing, StandingChange, Verification, verify};
 pub use journal::{Entry, JournalError, State};
+pub use journals::{JournalState, JournalSummary, list};
 pub use model::{Change, Target};
-pub use rollback::{
-    JournalState, JournalSummary, Options, RollbackError, RollbackReport, list, rollback,
-};
+pub use rollback::{Options, RollbackError, RollbackReport, rollback};
 pub use script::script;
 pub use take_back::TakenBack;
 pub use toggle::{Disturbed, Side, Toggle};
 
 #[cfg(test)]
 mod faults;
+#[cfg(test)]
+mod generations;

@@ -1,8 +1,9 @@
 //! Taking a whole run back from its journal, after a kill at any instant or later on demand.
 //!
 //! In reverse order, verified, and idempotent: what was done is recorded, and what was done without being
-//! recorded is found done. Only what is still ours is taken back; what another boot took back is moot. Which
-//! run is to be taken back, and when, is not known here.
+//! recorded is found done. Only what is still ours is taken back; what another boot took back is moot; what a newer run
+//! has set since stays, and that run is handed the former value. Which run is to be taken back, and when, is not
+//! known here.
 
 use std::path::{Path, PathBuf};
 
@@ -11,17 +12,22 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::apply::Reverted;
-use super::journal::{self, Entry, Integrity, Journal, JournalError, Record, State, Writer};
+use super::chain::Chain;
+use super::journal::{self, Entry, Integrity, Journal, JournalError, Record, Writer};
 use super::setting_file::{SettingFiles, root_name};
 use super::take_back::{Foreign, TakenBack, Taker};
 use crate::disk::{self, DiskError};
 use crate::host::{Sysroot, facts};
 
-/// How a rollback is to be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// How a rollback is to be done, and what the journal is told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Whether values that somebody else has set since are overwritten too.
     pub force: bool,
+    /// When it began.
+    pub at: Timestamp,
+    /// What began it: a command, or a run.
+    pub by: String,
 }
 
 /// What a rollback did.
@@ -42,6 +48,14 @@ impl RollbackReport {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         !self.damaged && self.nothing_failed()
+    }
+
+    /// How many values are not back, because they are no longer as the run left them.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        let left =
+            |one: &&Reverted| matches!(one.result, TakenBack::Left { .. } | TakenBack::Gone { .. });
+        self.changes.iter().filter(left).count()
     }
 
     /// True when another try would find nothing to do.
@@ -68,6 +82,15 @@ pub enum RollbackError {
         /// Where they were to be taken back.
         here: String,
     },
+    /// Nobody can tell whether a newer run has set the same; nothing was done.
+    #[error("could not look for newer runs than {run}")]
+    Newer {
+        /// The run.
+        run: String,
+        /// What the disk said.
+        #[source]
+        source: DiskError,
+    },
     /// What was done could not be recorded; it was done nevertheless.
     #[error("could not record the rollback of run {run}, of which {done} changes were looked at")]
     Record {
@@ -81,79 +104,6 @@ pub enum RollbackError {
     },
 }
 
-/// How a run left its journal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum JournalState {
-    /// The run was killed, or something could not be taken back: a rollback is due.
-    Unfinished,
-    /// The run ended well, and some of its changes are in place.
-    Kept,
-    /// Nothing of the run is in place.
-    RolledBack,
-    /// Nobody knows.
-    Unreadable {
-        /// Why.
-        reason: String,
-    },
-}
-
-/// A journal in a list of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JournalSummary {
-    /// The run: the name of the file.
-    pub run: String,
-    /// The journal.
-    pub path: PathBuf,
-    /// How the run left it.
-    pub state: JournalState,
-    /// How many changes it has.
-    pub changes: usize,
-    /// The boot of the host in which they were made.
-    pub boot_id: Option<String>,
-    /// When the first of them was made.
-    pub at: Option<Timestamp>,
-}
-
-/// All journals in a folder, the newest first; none when there is no folder.
-///
-/// # Errors
-/// When the folder can't be read.
-pub fn list(journal_dir: &Path) -> Result<Vec<JournalSummary>, DiskError> {
-    let names = disk::list(journal_dir)?;
-    let mut found: Vec<JournalSummary> = names
-        .iter()
-        .filter_map(|name| Some((name.strip_suffix(".jsonl")?, journal_dir.join(name))))
-        .map(|(run, path)| summary(run, path))
-        .collect();
-    found.sort_by(|a, b| (b.at, &b.run).cmp(&(a.at, &a.run)));
-    Ok(found)
-}
-
-fn summary(run: &str, path: PathBuf) -> JournalSummary {
-    let run = run.to_owned();
-    match journal::read(&path) {
-        Err(error) => {
-            let state = JournalState::Unreadable { reason: error.to_string() };
-            JournalSummary { run, path, state, changes: 0, boot_id: None, at: None }
-        }
-        Ok(journal) => JournalSummary {
-            run,
-            path,
-            state: if !journal.closed {
-                JournalState::Unfinished
-            } else if journal.entries.iter().any(Entry::is_open) {
-                JournalState::Kept
-            } else {
-                JournalState::RolledBack
-            },
-            changes: journal.entries.len(),
-            at: journal.opened.as_ref().map(|opened| opened.at),
-            boot_id: journal.opened.and_then(|opened| opened.boot_id),
-        },
-    }
-}
-
 /// Takes the run of the journal at `path` back on the host below `root`.
 ///
 /// # Errors
@@ -161,7 +111,7 @@ fn summary(run: &str, path: PathBuf) -> JournalSummary {
 pub fn rollback(
     root: &Sysroot,
     path: &Path,
-    options: Options,
+    options: &Options,
 ) -> Result<RollbackReport, RollbackError> {
     let journal = journal::read(path)?;
     let run = match &journal.opened {
@@ -183,11 +133,19 @@ pub fn rollback(
     if opened.root != here {
         return Err(RollbackError::OtherRoot { run, root: opened.root.clone(), here });
     }
-    let host = SettingFiles(root.clone());
+    let host = SettingFiles::below(root.clone());
     let plan = Plan::of(&journal, facts::boot(root).as_deref(), options);
     if plan.entries.is_empty() && journal.closed && journal.integrity == Integrity::Whole {
         return Ok(report);
     }
+    let newer = if plan.entries.is_empty() || plan.rebooted {
+        Chain::default()
+    } else {
+        let run = run.clone();
+        Chain::above(path, opened, &[]).map_err(|source| RollbackError::Newer { run, source })?
+    };
+    let mut taker =
+        Taker::new(&host, plan.rebooted, plan.foreign).among(&journal.entries).below(&run, newer);
     if plan.rebooted {
         report
             .notes
@@ -200,14 +158,15 @@ pub fn rollback(
                 "line {line} of {} is damaged: changes after it are not known",
                 path.display()
             ));
-            let mut taker = plan.taker(&host);
             report.changes.extend(plan.entries.iter().map(|entry| {
                 let result = taker.take_back(entry);
                 Reverted { change: entry.change.clone(), result }
             }));
             set_aside(path, &mut report)
         }
-        Integrity::Whole | Integrity::TornEnd => recorded(path, &plan, &host, &mut report),
+        Integrity::Whole | Integrity::TornEnd => {
+            recorded(path, &plan.entries, (&mut taker, options), &mut report)
+        }
     };
     done.map_err(|source| record(source, report.changes.len(), &report.run))?;
     Ok(report)
@@ -242,36 +201,33 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn of(journal: &'a Journal, boot: Option<&str>, options: Options) -> Self {
+    fn of(journal: &'a Journal, boot: Option<&str>, options: &Options) -> Self {
         let then = journal.opened.as_ref().and_then(|opened| opened.boot_id.as_deref());
-        let wanted = |entry: &Entry| {
-            entry.is_open() || (options.force && matches!(entry.state, State::Left { .. }))
+        let rebooted = matches!((then, boot), (Some(then), Some(now)) if then != now);
+        let again = options.force || rebooted;
+        let wanted = |entry: &&Entry| {
+            if again { entry.may_be_taken_back() } else { entry.is_open() }
         };
         Self {
-            entries: journal.entries.iter().rev().filter(|entry| wanted(entry)).collect(),
-            rebooted: matches!((then, boot), (Some(then), Some(now)) if then != now),
+            entries: journal.entries.iter().rev().filter(wanted).collect(),
+            rebooted,
             foreign: if options.force { Foreign::Overwrite } else { Foreign::Leave },
         }
-    }
-
-    fn taker<'h>(&self, host: &'h SettingFiles) -> Taker<'h> {
-        Taker::new(host, self.rebooted, self.foreign)
     }
 }
 
 /// Takes back with a record of each; closes the journal when nothing is left to do.
 fn recorded(
     path: &Path,
-    plan: &Plan<'_>,
-    host: &SettingFiles,
+    entries: &[&Entry],
+    (taker, options): (&mut Taker<'_>, &Options),
     report: &mut RollbackReport,
 ) -> Result<(), DiskError> {
     let mut writer = Writer::open(path)?;
-    writer.append(&[Record::Resumed {}])?;
-    let mut taker = plan.taker(host);
+    writer.append(&[Record::Resumed { at: Some(options.at), by: Some(options.by.clone()) }])?;
     // A disk that is full must not stop the host from being restored.
     let mut trouble = None;
-    for entry in &plan.entries {
+    for entry in entries {
         let result = taker.take_back(entry);
         if let (Some(record), None) = (result.record(entry.n), &trouble) {
             trouble = writer.append(&[record]).err();

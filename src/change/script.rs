@@ -1,22 +1,26 @@
 //! A rollback as a POSIX shell script, for hosts on which this program can't run, and for people who want to
 //! see each step first.
 //!
-//! The script takes the same decisions as [`rollback()`](super::rollback()): it stops after a reboot, and writes
-//! only where the value is still the one that the run left. It does not mark the journal.
+//! The script takes the same decisions as [`rollback()`](super::rollback()): it passes over what another boot took
+//! back and what a newer run has set since, and writes only where the value is still the one that the run left,
+//! unless by force. It does not mark the journals.
 
-use std::fmt::Write;
 use std::path::Path;
 
-use super::journal::{self, Integrity, JournalError, State};
+use super::chain::Chain;
+use super::journal::{self, Entry, Integrity, State};
+use super::rollback::RollbackError;
 
-/// What every script begins with: `take_back FILE FORMER OURS...`.
+/// What every script begins with, after the words that say how a value that is not ours is taken.
 const HEAD: &str = r#"set -u
 failed=0
+left=0
 
-# take_back FILE FORMER OURS...: writes FORMER to FILE if its value is one of OURS.
+# take_back FILE OURS... '->' FORMER
+# writes FORMER to FILE if its value is one of OURS.
 take_back() {
-  file=$1 former=$2
-  shift 2
+  file=$1 known=$force
+  shift
   if ! current=$(cat "$file"); then
     failed=1
     return
@@ -27,70 +31,127 @@ take_back() {
       current=${current%%\]*}
       ;;
   esac
-  if [ "$current" = "$former" ]; then
-    echo "$file: already $former"
-    return
-  fi
-  for ours in "$@"; do
-    if [ "$current" = "$ours" ]; then
-      if printf '%s\n' "$former" >"$file"; then
-        echo "$file: $ours -> $former"
-      else
-        failed=1
-      fi
-      return
-    fi
+  while [ $# -gt 2 ]; do
+    if [ "$current" = "$1" ]; then known=yes; fi
+    shift
   done
-  echo "$file: left at $current, which somebody else has set" >&2
+  if [ "$current" = "$2" ]; then
+    echo "$file: already $2"
+  elif [ $known = no ]; then
+    echo "$file: left at $current, which somebody else has set" >&2
+    left=1
+  elif printf '%s\n' "$2" >"$file"; then
+    echo "$file: $current -> $2"
+  else
+    failed=1
+  fi
 }
 
-"#;
+# same_boot FILE ID: whether FILE still names the boot ID.
+same_boot() {
+  if [ "$(cat "$1")" = "$2" ]; then return 0; fi
+  echo 'the host was booted since, which took this run back'
+  return 1
+}"#;
 
-/// The script that takes the run of the journal at `path` back.
+/// What every script ends with: the exit codes of `trueup rollback`.
+const TAIL: &str = "
+if [ $failed = 1 ]; then exit 1; fi
+if [ $left = 1 ]; then exit 5; fi
+exit 0
+";
+
+/// The widest line, where words allow it.
+const WIDTH: usize = 80;
+
+/// The script that takes the runs of these journals back, which are to stand in that order, the newest first.
 ///
 /// # Errors
-/// When the journal can't be used.
-pub fn script(path: &Path) -> Result<String, JournalError> {
+/// When a journal can't be used, or nobody can tell whether a newer run has set the same.
+pub fn script(journals: &[&Path], force: bool) -> Result<String, RollbackError> {
+    let known = if force { "yes" } else { "no" };
+    let mut lines = vec![
+        "#!/bin/sh".to_owned(),
+        "# Takes back what runs of trueup have changed on this host.".to_owned(),
+        String::new(),
+        "# Whether values that somebody else has set since are written over, too.".to_owned(),
+        format!("force={known}"),
+        HEAD.to_owned(),
+    ];
+    for path in journals {
+        lines.extend(of_run(path, journals, force)?);
+    }
+    lines.push(TAIL.to_owned());
+    Ok(lines.join("\n"))
+}
+
+/// The part of one run; those of `journals` are taken back as well.
+fn of_run(path: &Path, journals: &[&Path], force: bool) -> Result<Vec<String>, RollbackError> {
     let journal = journal::read(path)?;
-    let run = journal.opened.as_ref().map_or("unknown", |opened| &*opened.run);
-    let mut text = String::from("#!/bin/sh\n");
-    let mut line = |line: &str| {
-        text.push_str(line);
-        text.push('\n');
-    };
-    line(&format!("# Takes back what run {} changed on this host.", run.replace('\n', " ")));
-    if let Integrity::Corrupt { line: damaged } = journal.integrity {
-        line(&format!(
-            "# Line {damaged} of the journal is damaged: changes after it are not known."
+    let Some(opened) = &journal.opened else { return Ok(Vec::new()) };
+    let run = one_line(&opened.run);
+    let mut lines = vec![String::new(), format!("# Run {run}")];
+    if let Integrity::Corrupt { line } = journal.integrity {
+        lines.push(format!(
+            "# Line {line} of its journal is damaged: changes after it are not known."
         ));
     }
-    line(HEAD.trim_end_matches('\n'));
-    line("");
-    if let Some(boot) = journal.opened.as_ref().and_then(|opened| opened.boot_id.as_deref()) {
-        line(&format!(
-            "if [ \"$(cat /proc/sys/kernel/random/boot_id)\" != {} ]; then",
-            quoted(boot)
-        ));
-        line("  echo 'the host was booted since: nothing is left to take back'");
-        line("  exit 0");
-        line("fi");
+    let newer = Chain::above(path, opened, journals)
+        .map_err(|source| RollbackError::Newer { run, source })?;
+    let on_host = |path: &str| quoted(&format!("{}{path}", opened.root.trim_end_matches('/')));
+    if let Some(boot) = &opened.boot_id {
+        let asked = format!("if same_boot {}", on_host("/proc/sys/kernel/random/boot_id"));
+        lines.extend(broken(&asked, &format!("{}; then", quoted(boot)), ""));
     }
-    for entry in journal.entries.iter().rev().filter(|entry| entry.is_open()) {
-        let change = &entry.change;
-        let mut call =
-            format!("take_back {} {}", quoted(change.target.path()), quoted(&change.from));
-        let read_back = match &entry.state {
-            State::Applied { read_back } | State::Kept { read_back } => Some(read_back),
-            _ => None,
-        };
-        for ours in read_back.into_iter().chain([&change.to]) {
-            // Writing to a string can't fail.
-            let _ = write!(call, " {}", quoted(ours));
+    let indent = if opened.boot_id.is_some() { "  " } else { "" };
+    let wanted = |entry: &&Entry| if force { entry.may_be_taken_back() } else { entry.is_open() };
+    for entry in journal.entries.iter().rev().filter(wanted) {
+        let path = entry.change.target.path();
+        if let Some(above) = newer.on(&entry.change.target) {
+            let run = one_line(above.run);
+            lines.push(format!("{indent}# {}:", one_line(path)));
+            lines.push(format!("{indent}# run {run} has set it since, and comes first"));
+        } else {
+            let call = format!("take_back {}", on_host(path));
+            lines.extend(broken(&call, &values(entry), indent));
         }
-        line(&call);
     }
-    line("exit $failed");
-    Ok(text)
+    if opened.boot_id.is_some() {
+        // A block of comments alone is none to the shell.
+        lines.extend(["  :".to_owned(), "fi".to_owned()]);
+    }
+    Ok(lines)
+}
+
+/// A command in one line, or in two where that would be too long.
+fn broken(first: &str, rest: &str, indent: &str) -> Vec<String> {
+    if indent.len() + first.len() + 1 + rest.len() <= WIDTH {
+        vec![format!("{indent}{first} {rest}")]
+    } else {
+        vec![format!("{indent}{first} \\"), format!("{indent}  {rest}")]
+    }
+}
+
+/// From which values a change is taken back, and to which.
+fn values(entry: &Entry) -> String {
+    let change = &entry.change;
+    let read_back = match &entry.state {
+        State::Applied { read_back } | State::Kept { read_back } => Some(read_back),
+        _ => None,
+    };
+    let mut ours: Vec<&String> = Vec::new();
+    for value in read_back.into_iter().chain([&change.to]).chain(&entry.inherited) {
+        if !ours.contains(&value) {
+            ours.push(value);
+        }
+    }
+    let ours: Vec<String> = ours.into_iter().map(|value| quoted(value)).collect();
+    format!("{} '->' {}", ours.join(" "), quoted(&change.from))
+}
+
+/// A text for a comment.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 /// A text as one word of the shell.
@@ -100,7 +161,38 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::model::{Change, Target};
     use super::*;
+
+    #[test]
+    fn each_value_stands_once_and_no_line_is_wider_than_a_terminal() {
+        let governor = "/sys/devices/system/cpu/cpufreq/policy0/scaling_governor";
+        let call = |path: &str, from: &str, to: &str, read_back: &str| {
+            let change = Change {
+                phase: "p".to_owned(),
+                target: Target::setting(path),
+                from: from.to_owned(),
+                to: to.to_owned(),
+            };
+            let state = State::Kept { read_back: read_back.to_owned() };
+            let entry = Entry { state, ..Entry::intended(0, change) };
+            broken(&format!("take_back {}", quoted(path)), &values(&entry), "  ").join("\n")
+        };
+        let calls = [
+            call("/proc/sys/vm/swappiness", "60", "10", "10"),
+            call("/proc/sys/vm/swappiness", "60", "200", "150"),
+            call(governor, "powersave", "performance", "performance"),
+        ];
+        insta::assert_snapshot!(calls.join("\n"), @r"
+          take_back '/proc/sys/vm/swappiness' '10' '->' '60'
+          take_back '/proc/sys/vm/swappiness' '150' '200' '->' '60'
+          take_back '/sys/devices/system/cpu/cpufreq/policy0/scaling_governor' \
+            'performance' '->' 'powersave'
+        ");
+        let widest = |text: &str| text.lines().map(str::len).max().unwrap();
+        let frame = format!("{HEAD}{TAIL}");
+        assert!(widest(&frame) <= WIDTH && widest(&calls.join("\n")) <= WIDTH);
+    }
 
     #[test]
     fn a_quoted_text_is_one_word_whatever_it_holds() {

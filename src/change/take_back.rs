@@ -3,11 +3,12 @@
 //! The decision is a pure function of the change, its state and the value found; a second call finds the
 //! former value in place and does nothing. Both the end of a phase and a rollback after a kill go this way.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::chain::Chain;
 use super::journal::{Entry, Record, State};
 use super::model::{Change, Target};
 use super::setting_file::Host;
@@ -32,6 +33,16 @@ pub enum TakenBack {
         /// What was found.
         found: String,
     },
+    /// This host does not have it now, so it was left alone. It may come back as it was left: a CPU that is offline does.
+    Gone {
+        /// What is not there.
+        reason: String,
+    },
+    /// A later run has set it since. What was there before this change is what taking back that run restores.
+    Handed {
+        /// The later run.
+        run: String,
+    },
     /// The host was booted since, which took it back.
     Moot,
     /// It could not be taken back; the journal stays unfinished.
@@ -48,7 +59,8 @@ impl TakenBack {
             Self::Restored { read_back } | Self::AlreadyBack { found: read_back } => {
                 Some(Record::Reverted { n, read_back })
             }
-            Self::Left { found } => Some(Record::Left { n, found }),
+            Self::Left { found } | Self::Gone { reason: found } => Some(Record::Left { n, found }),
+            Self::Handed { run } => Some(Record::Handed { n, run }),
             Self::Moot => Some(Record::Moot { n }),
             Self::Failed { .. } => None,
         }
@@ -60,7 +72,8 @@ impl TakenBack {
             Self::Restored { read_back } | Self::AlreadyBack { found: read_back } => {
                 Some(State::Reverted { read_back })
             }
-            Self::Left { found } => Some(State::Left { found }),
+            Self::Left { found } | Self::Gone { reason: found } => Some(State::Left { found }),
+            Self::Handed { run } => Some(State::Handed { run }),
             Self::Moot => Some(State::Moot),
             Self::Failed { .. } => None,
         }
@@ -86,13 +99,18 @@ fn step(entry: &Entry, current: &str, foreign: Foreign) -> Step {
     if same(current, &change.from) {
         return Step::Nothing;
     }
+    let inherited = || entry.inherited.iter().any(|former| same(current, former));
     let ours = match &entry.state {
         State::Applied { read_back } | State::Kept { read_back } => {
             // A kernel may settle on the wanted value only after it was read back.
-            same(current, read_back) || same(current, &change.to)
+            same(current, read_back) || same(current, &change.to) || inherited()
         }
-        State::Intended => same(current, &change.to),
-        State::Failed { .. } | State::Reverted { .. } | State::Left { .. } | State::Moot => false,
+        State::Intended => same(current, &change.to) || inherited(),
+        State::Failed { .. }
+        | State::Reverted { .. }
+        | State::Left { .. }
+        | State::Handed { .. }
+        | State::Moot => false,
     };
     if ours || foreign == Foreign::Overwrite { Step::Write } else { Step::Leave }
 }
@@ -106,11 +124,40 @@ pub(super) struct Taker<'a> {
     /// Targets of changes that could not be taken back. What lies below such a change is not on the host
     /// now, and must not be mistaken for somebody else's value.
     blocked: BTreeSet<Target>,
+    /// The latest change of each target over which somebody else's value stands, and that value. What lies below such
+    /// a change is left as well, whatever the value is: by force, they are all taken back in their order.
+    left: BTreeMap<Target, (u64, String)>,
+    /// The run whose changes they are, and the newer ones that may stand on them.
+    run: &'a str,
+    newer: Chain,
 }
 
 impl<'a> Taker<'a> {
     pub(super) fn new(host: &'a dyn Host, rebooted: bool, foreign: Foreign) -> Self {
-        Self { host, rebooted, foreign, blocked: BTreeSet::new() }
+        Self {
+            host,
+            rebooted,
+            foreign,
+            blocked: BTreeSet::new(),
+            left: BTreeMap::new(),
+            run: "",
+            newer: Chain::default(),
+        }
+    }
+
+    /// The same with these changes of the run in mind: some may have been left before.
+    pub(super) fn among(mut self, entries: &[Entry]) -> Self {
+        for entry in entries {
+            if let State::Left { found } = &entry.state {
+                self.left.insert(entry.change.target.clone(), (entry.n, found.clone()));
+            }
+        }
+        self
+    }
+
+    /// The same for changes of `run`, on which those of newer runs may stand.
+    pub(super) fn below(self, run: &'a str, newer: Chain) -> Self {
+        Self { run, newer, ..self }
     }
 
     /// Takes one change back; the next one is to be earlier.
@@ -123,22 +170,33 @@ impl<'a> Taker<'a> {
             let reason = format!("a later change of {} could not be taken back", target.path());
             return TakenBack::Failed { reason };
         }
-        self.restore(entry).unwrap_or_else(|reason| {
+        if let (Foreign::Leave, Some((later, found))) = (self.foreign, self.left.get(target))
+            && *later > entry.n
+        {
+            return TakenBack::Left { found: found.clone() };
+        }
+        let result = self.restore(entry).unwrap_or_else(|reason| {
             self.blocked.insert(target.clone());
             TakenBack::Failed { reason }
-        })
+        });
+        if let TakenBack::Left { found } | TakenBack::Gone { reason: found } = &result {
+            self.left.entry(target.clone()).or_insert_with(|| (entry.n, found.clone()));
+        }
+        result
     }
 
-    fn restore(&self, entry: &Entry) -> Result<TakenBack, String> {
+    fn restore(&mut self, entry: &Entry) -> Result<TakenBack, String> {
         let Change { target, from, .. } = &entry.change;
         if let Some(reason) = target.forbidden() {
             return Err(reason);
         }
+        if let Some(handed) = self.hand_over(entry)? {
+            return Ok(handed);
+        }
         let path = target.path();
         let found = match self.host.observe(path) {
             Observed::Value(found) => found,
-            // A device that is gone took its settings with it.
-            Observed::Absent(found) => return Ok(TakenBack::Left { found }),
+            Observed::Absent(reason) => return Ok(TakenBack::Gone { reason }),
             Observed::Unreadable(reason) => return Err(reason),
         };
         match step(entry, &found, self.foreign) {
@@ -157,6 +215,20 @@ impl<'a> Taker<'a> {
             Observed::Absent(reason) | Observed::Unreadable(reason) => Err(reason),
         }
     }
+
+    /// Where a newer run has set the same since, what it found takes the place of the host's value: it is the one
+    /// that stands on this change. Nothing where there is none.
+    fn hand_over(&mut self, entry: &Entry) -> Result<Option<TakenBack>, String> {
+        let Change { target, from, .. } = &entry.change;
+        let Some(above) = self.newer.on(target) else { return Ok(None) };
+        let (run, found) = (above.run.to_owned(), above.from.to_owned());
+        match step(entry, &found, self.foreign) {
+            Step::Leave => return Ok(Some(TakenBack::Left { found })),
+            Step::Nothing => {}
+            Step::Write => self.newer.rebase(target, from, self.run)?,
+        }
+        Ok(Some(TakenBack::Handed { run }))
+    }
 }
 
 #[cfg(test)]
@@ -171,7 +243,7 @@ mod tests {
             from: "[a] b c".to_owned(),
             to: "b".to_owned(),
         };
-        Entry { n: 0, change, state }
+        Entry { state, ..Entry::intended(0, change) }
     }
 
     #[test]

@@ -94,7 +94,8 @@ impl Toggle {
                 TakenBack::AlreadyBack { found } | TakenBack::Left { found } => {
                     Some(by_somebody_else(one.change.target.path(), found, &placed.read_back))
                 }
-                TakenBack::Failed { reason } => Some(reason.clone()),
+                TakenBack::Handed { run } => Some(format!("run {run} has set it since")),
+                TakenBack::Gone { reason } | TakenBack::Failed { reason } => Some(reason.clone()),
             }
         };
         reverted.iter().filter_map(wrong).collect()

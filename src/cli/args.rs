@@ -1,5 +1,6 @@
 //! What can be typed. This definition is also the help and the manual.
 
+mod cache;
 mod service;
 mod texts;
 
@@ -9,6 +10,7 @@ use clap::{Args, Parser, ValueEnum, builder::styling};
 
 use crate::unit::{Bytes, Span};
 
+pub(super) use cache::{CacheArgs, CacheCommand, ExplainArgs, PruneArgs};
 pub(super) use service::{LoadArgs, PowdArgs};
 pub(super) use texts::{CompletionShell, CompletionsArgs, ManArgs, SchemaArgs, SchemaOf};
 
@@ -25,8 +27,10 @@ Exit codes:
   2    wrong usage, or a pipeline that is not valid; nothing was tried
   3    PARTIAL_SUCCESS: only what is marked optional ended badly
   4    another run holds the lock
-  5    there are changes to make (plan --detailed-exitcode), or a plan no longer
-       holds (run --plan)
+  5    something is not as it was left: there are changes to make (plan
+       --detailed-exitcode), a plan no longer holds (run --plan), a value was
+       not taken back because it was set to another one since (rollback), or
+       what was kept is no longer in place (verify)
   130  cancelled by SIGINT, after taking back what the run changed
   143  cancelled by SIGTERM, after taking back what the run changed
 
@@ -39,9 +43,20 @@ Files (below --results, `results` by default):
   trueup.db                   trials, and the embedded default database
 
 Example:
+  trueup check                      # is the pipeline right?
   trueup plan                       # what would be done, touching nothing
   trueup run                        # do it, measure it, keep what holds
+  trueup report show                # what came of it
   trueup rollback                   # take it all back";
+
+const VERIFY_CODES: &str = "\
+Exit codes:
+  0  all that was kept is in place, or nothing was kept
+  1  of some nobody can tell: it can't be read, or its run was cut off
+  5  some is not in place
+
+From a timer, say:
+  systemd-run --on-calendar=hourly trueup verify --results /var/lib/trueup";
 
 const COMPLETIONS: &str = "\
 Where shells look for them:
@@ -49,15 +64,21 @@ Where shells look for them:
   trueup completions zsh  > /usr/local/share/zsh/site-functions/_trueup
   trueup completions fish > /etc/fish/completions/trueup.fish";
 
+/// Where options stand in help that every command has.
+const LAST: usize = 900;
+
+/// Most columns of help: longer lines are hard to read.
+pub(super) const WIDEST_HELP: usize = 100;
+
 /// Brings a Linux host and the database-backed service on it to their tuned state, and proves it.
 ///
 /// trueup runs a pipeline of phases. Each phase observes the host, decides by measuring, applies through a journal
 /// and verifies. Decisions are remembered for 24 hours; every change of the host can be taken back.
 #[derive(Debug, Parser)]
-#[command(name = "trueup", version, styles = STYLES, after_long_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "trueup", version, styles = STYLES, after_long_help = EXIT_CODES)]
 pub(super) struct Arguments {
     /// Say more on standard error; twice for still more.
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, display_order = LAST)]
     pub(super) verbose: u8,
 
     #[command(subcommand)]
@@ -82,9 +103,11 @@ pub(super) enum Subcommand {
     Report(ReportArgs),
     /// Take back what runs have changed on the host.
     Rollback(RollbackArgs),
-    /// Serve proof-of-work verification over HTTP.
+    /// Tell whether the changes that runs have kept are still in place.
+    Verify(VerifyArgs),
+    /// Serve proof-of-work verification over HTTP: the service that the main job tunes.
     Powd(PowdArgs),
-    /// Load a verification service and measure it.
+    /// Send proofs to a verification service (`trueup powd`), and measure how many it verifies.
     Load(LoadArgs),
     /// Print the JSON Schema of pipelines, plans or reports.
     Schema(SchemaArgs),
@@ -111,15 +134,16 @@ pub(super) struct PipelineArgs {
     #[arg(default_value = "pipelines/optimize.yaml")]
     pub(super) pipeline: PathBuf,
 
-    /// Only these phases, and all that they need. May be given more than once.
+    /// Only these phases, and all that they need. May be given more than once, or several with commas.
     #[arg(long, value_name = "PHASE", value_delimiter = ',')]
     pub(super) only: Vec<String>,
 
-    /// These phases, all that depend on them, and all that those need. May be given more than once.
+    /// These phases, all that depend on them, and all that those need. May be given more than once, or several with
+    /// commas.
     #[arg(long, value_name = "PHASE", value_delimiter = ',', conflicts_with = "only")]
     pub(super) from: Vec<String>,
 
-    /// Not these phases. May be given more than once.
+    /// Not these phases. May be given more than once, or several with commas.
     #[arg(long, value_name = "PHASE", value_delimiter = ',')]
     pub(super) skip: Vec<String>,
 
@@ -141,12 +165,20 @@ pub(super) struct StateArgs {
         value_name = "DIR",
         default_value = "results",
         env = "TRUEUP_RESULTS",
-        global = true
+        global = true,
+        display_order = LAST
     )]
     pub(super) results: PathBuf,
 
     /// Where decisions are remembered.
-    #[arg(long, value_name = "DIR", default_value = "cache", env = "TRUEUP_CACHE", global = true)]
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "cache",
+        env = "TRUEUP_CACHE",
+        global = true,
+        display_order = LAST
+    )]
     pub(super) cache_dir: PathBuf,
 }
 
@@ -171,7 +203,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "last", conflicts_with_all = ["refresh", "dry_run"])]
     pub(super) resume: Option<String>,
 
-    /// Wait for another run in the same results folder to end, for so long at most.
+    /// Wait for another run in the same results folder to end, for so long at most: an hour unless told.
     #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "1h")]
     pub(super) wait: Option<Span>,
 
@@ -187,7 +219,7 @@ pub(super) struct RunArgs {
     )]
     pub(super) plan: Option<PathBuf>,
 
-    /// Most phases at a time.
+    /// How many phases may run at a time.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) jobs: u16,
 
@@ -195,7 +227,8 @@ pub(super) struct RunArgs {
     #[arg(long, value_enum, default_value_t = ProgressMode::Auto)]
     pub(super) progress: ProgressMode,
 
-    /// Write the report in another form as well when the run ends. May be given more than once.
+    /// Write the report in another form as well when the run ends, into a folder that is there. May be given more than
+    /// once.
     #[arg(long, value_name = "FORMAT=PATH", value_parser = report_file)]
     pub(super) report: Vec<(ReportFormat, PathBuf)>,
 }
@@ -242,11 +275,11 @@ pub(super) struct PlanArgs {
     #[arg(long)]
     pub(super) detailed_exitcode: bool,
 
-    /// Write the plan to a file as well, for `trueup run --plan FILE`.
-    #[arg(short, long, value_name = "FILE")]
+    /// Write the plan to a file as well, for `trueup run --plan FILE`. Its folder must be there.
+    #[arg(short, long, value_name = "FILE", value_parser = new_file)]
     pub(super) output: Option<PathBuf>,
 
-    /// As JSON.
+    /// Print it as JSON.
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -293,74 +326,13 @@ pub(super) struct HostArgs {
     #[arg(long)]
     pub(super) settings: bool,
 
-    /// As JSON.
+    /// Print it as JSON.
     #[arg(long)]
     pub(super) json: bool,
 
     /// Read this tree instead of this machine.
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub(super) sysroot: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct CacheArgs {
-    #[command(flatten)]
-    pub(super) state: StateArgs,
-
-    #[command(subcommand)]
-    pub(super) command: CacheCommand,
-}
-
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum CacheCommand {
-    /// List remembered decisions.
-    Ls {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
-    /// Tell whether a phase would take its decision from the cache now, and what has changed if it would not.
-    Explain(ExplainArgs),
-    /// Remove decisions by age and size, or those that have expired when not told which.
-    Prune(PruneArgs),
-    /// Forget decisions: all, or those of one kind of phase.
-    Clear {
-        /// The kind of phase.
-        kind: Option<String>,
-    },
-}
-
-#[derive(Debug, Args)]
-pub(super) struct ExplainArgs {
-    /// The phase.
-    #[arg(value_name = "PHASE")]
-    pub(super) phase: String,
-
-    /// Compare with the decision that this run used or made, instead of the latest one of the phase.
-    #[arg(long, value_name = "RUN")]
-    pub(super) against: Option<String>,
-
-    /// As JSON.
-    #[arg(long)]
-    pub(super) json: bool,
-
-    #[command(flatten)]
-    pub(super) pipeline: PipelineArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct PruneArgs {
-    /// What was decided longer ago, such as 7d.
-    #[arg(long, value_name = "DURATION")]
-    pub(super) older_than: Option<Span>,
-
-    /// The oldest, until all together are not larger, such as 100MiB.
-    #[arg(long, value_name = "SIZE")]
-    pub(super) max_size: Option<Bytes>,
-
-    /// What has expired.
-    #[arg(long)]
-    pub(super) expired: bool,
 }
 
 #[derive(Debug, Args)]
@@ -379,13 +351,13 @@ pub(super) enum ReportCommand {
         /// The run: its name or the beginning of it, `last`, or `last~1` for the one before.
         #[arg(default_value = "last")]
         run: String,
-        /// The whole report as JSON.
+        /// Print the whole report, as JSON.
         #[arg(long)]
         json: bool,
     },
     /// List the runs, the last one first.
     List {
-        /// As JSON.
+        /// Print it as JSON.
         #[arg(long)]
         json: bool,
     },
@@ -397,13 +369,13 @@ pub(super) enum ReportCommand {
         /// The run that is compared.
         #[arg(default_value = "last")]
         after: String,
-        /// As JSON, with every field that differs.
+        /// Print it as JSON, with every field that differs.
         #[arg(long)]
         json: bool,
     },
     /// Make a report again from the record of a run, and print it.
     Export {
-        /// The form.
+        /// The form to print it in.
         #[arg(long, value_enum)]
         format: ReportFormat,
         /// The run: its name or the beginning of it, `last`, or `last~1` for the one before.
@@ -419,7 +391,7 @@ pub(super) struct RollbackArgs {
     /// The run whose changes are taken back; all runs, newest first, unless told.
     pub(super) run: Option<String>,
 
-    /// Take back values that somebody else has set since, too.
+    /// Take back values that somebody else has set since, too, and those that were left alone before.
     #[arg(long)]
     pub(super) force: bool,
 
@@ -435,18 +407,46 @@ pub(super) struct RollbackArgs {
     pub(super) state: StateArgs,
 }
 
+/// A file that is written, or replaced: a device or a folder must not be. Whether its folder is there is asked before
+/// anything is done, as one that is misspelt would be made.
+fn new_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.exists() && !path.is_file() {
+        return Err("that is not a file".to_owned());
+    }
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+        Some(folder) => Err(format!("there is no folder {}", folder.display())),
+        None => Ok(path),
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_long_help = VERIFY_CODES)]
+pub(super) struct VerifyArgs {
+    /// The run whose changes are looked at; all runs unless told.
+    pub(super) run: Option<String>,
+
+    /// Print it as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+
+    /// Prefix of all host paths.
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    pub(super) sysroot: PathBuf,
+
+    #[command(flatten)]
+    pub(super) state: StateArgs,
+}
+
 fn report_file(text: &str) -> Result<(ReportFormat, PathBuf), String> {
-    let (format, path) = text.split_once('=').ok_or("write it as FORMAT=PATH")?;
+    let (format, text) = text.split_once('=').ok_or("write it as FORMAT=PATH")?;
     let format = ReportFormat::from_str(format, false)
         .map_err(|_| "a form is one of json, junit, markdown, prometheus")?;
-    let path = PathBuf::from(path);
-    if path.as_os_str().is_empty() {
+    if text.is_empty() {
         return Err("write the file after the `=`".to_owned());
     }
-    // The file is replaced, and a device or a folder must not be.
-    if path.exists() && !path.is_file() {
-        return Err("that is not a file; `trueup report export` prints a report".to_owned());
-    }
+    let path =
+        new_file(text).map_err(|told| format!("{told}; `trueup report export` prints a report"))?;
     if format == ReportFormat::Prometheus && path.extension().is_none_or(|end| end != "prom") {
         return Err("the collector reads only files that end in `.prom`".to_owned());
     }

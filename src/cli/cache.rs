@@ -9,8 +9,12 @@ use serde_json::json;
 use super::args::{CacheArgs, CacheCommand, PruneArgs};
 use super::exit::{ExitCode, Failure};
 use super::explain::explain;
+use super::terminal;
 use crate::cache::{CacheDirectory, CacheError, Listed, Listing, Pruned, Pruning};
 use crate::clock::Clock;
+use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::engine::VERDICTS;
+use crate::phase::standard;
 use crate::unit::Bytes;
 
 pub(super) fn cache(options: &CacheArgs) -> Result<ExitCode, Failure> {
@@ -31,11 +35,30 @@ pub(super) fn cache(options: &CacheArgs) -> Result<ExitCode, Failure> {
         CacheCommand::Explain(explained) => return explain(explained, &options.state),
         CacheCommand::Prune(pruning) => prune(&mut out, &cache, pruning)?,
         CacheCommand::Clear { kind } => {
+            if let Some(kind) = kind {
+                known_kind(kind, &cache)?;
+            }
             let removed = cache.clear(kind.as_deref()).map_err(|error| failed(&error))?;
             writeln!(out, "forgot {removed} {}", decisions(removed))?;
         }
     }
     Ok(ExitCode::Success)
+}
+
+/// Whether there is such a kind of phase, or decisions of one that there was.
+fn known_kind(kind: &str, cache: &CacheDirectory) -> Result<(), Failure> {
+    let registry = standard();
+    let mut known: Vec<&str> = registry.iter().map(|kind| kind.name()).chain([VERDICTS]).collect();
+    let listing = cache.list().map_err(|error| failed(&error))?;
+    known.extend(listing.entries.iter().map(|listed| listed.kind.as_str()));
+    if known.contains(&kind) {
+        return Ok(());
+    }
+    known.sort_unstable();
+    known.dedup();
+    let told = format!("there is no kind of phase `{kind}`");
+    let found = Diagnostic::error("cache::kind", told).maybe_help(did_you_mean(kind, known));
+    Err(Failure::from(found).exit(ExitCode::Invalid))
 }
 
 fn failed(error: &CacheError) -> Failure {
@@ -61,16 +84,12 @@ fn list(
     for Listed { kind, entry, bytes, expired } in &listing.entries {
         let until = if *expired { "expired" } else { "until" };
         let key = &entry.key.to_string()[..12];
-        let expires = entry.expires_at.strftime("%Y-%m-%d %H:%M:%SZ");
+        let expires = entry.expires_at.strftime("%Y-%m-%d %H:%MZ");
         let old = humantime::format_duration(age(clock, entry.created_at)).to_string();
-        writeln!(
-            out,
-            "{key}  {kind:<18} {:<18} {until} {expires}  {old} old  {}  scope {}  of run {}",
-            entry.phase,
-            Bytes(*bytes),
-            entry.scope_word(),
-            entry.run
-        )?;
+        terminal::tell(out, 0, &format!("{key}  {kind}, phase {}, {old} old", entry.phase))?;
+        let (bytes, scope, run) = (Bytes(*bytes), entry.scope_word(), &entry.run);
+        let rest = format!("{until} {expires}, {bytes}, scope {scope}, run {run}");
+        terminal::tell(out, 4, &rest)?;
     }
     let count = listing.entries.len();
     if count == 0 {
@@ -81,11 +100,11 @@ fn list(
     }
     for (path, lines) in &listing.distrusted {
         let which = if *lines == 1 { "1 line is" } else { &format!("{lines} lines are") };
-        writeln!(
-            out,
-            "{}: {which} not trusted and not used; `trueup cache prune` sets such lines aside",
-            path.display()
-        )?;
+        let path = path.display();
+        let told = format!(
+            "{path}: {which} not trusted and not used; `trueup cache prune` sets such lines aside"
+        );
+        terminal::tell(out, 0, &told)?;
     }
     Ok(())
 }
@@ -144,7 +163,8 @@ fn prune(out: &mut impl Write, cache: &CacheDirectory, asked: &PruneArgs) -> Res
             .collect();
         let told = if told.is_empty() { "nothing".to_owned() } else { told.join(", ") };
         let (before, now) = (Bytes(one.bytes_before), Bytes(one.bytes_now));
-        writeln!(out, "{kind}: removed {told}; kept {}, {before} -> {now}", one.kept)?;
+        let kept = one.kept;
+        terminal::tell(out, 0, &format!("{kind}: removed {told}; kept {kept}, {before} -> {now}"))?;
     }
     writeln!(out, "forgot {all} {}", decisions(all))?;
     Ok(())

@@ -21,7 +21,8 @@ pub enum ExitCode {
     Partial,
     /// Another run holds the lock.
     Locked,
-    /// Something is not as it was left: `plan --detailed-exitcode` found changes to make.
+    /// Something is not as it was left: `plan --detailed-exitcode` found changes to make, a plan no longer holds, or a
+    /// rollback did not take back what somebody else had set since.
     Drift,
     /// Cancelled by a signal, after taking back what was half done.
     Cancelled(Signal),

@@ -14,7 +14,7 @@ use super::args::{ExplainArgs, PipelineArgs, StateArgs};
 use super::cache::age;
 use super::exit::{ExitCode, Failure};
 use super::run::looking_context;
-use super::wire;
+use super::{terminal, wire};
 use crate::cache::{Asked, CacheDirectory, Difference, Entry, Key, Lookup, Manifest, MissReason};
 use crate::clock::Clock;
 use crate::diagnostic::{Diagnostic, did_you_mean};
@@ -221,30 +221,29 @@ fn tell(out: &mut impl Write, told: &Explanation) -> std::io::Result<()> {
         Answer::Miss => "miss",
         Answer::NotAsked => "the cache is not asked",
     };
-    match &told.why {
-        Some(why) => writeln!(out, "{} ({}): {answer}: {why}", told.phase, told.kind)?,
-        None => writeln!(out, "{} ({}): {answer}", told.phase, told.kind)?,
-    }
+    let why = told.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+    terminal::tell(out, 0, &format!("{} ({}): {answer}{why}", told.phase, told.kind))?;
     if let Some(key) = &told.key {
         writeln!(out, "  key {key}")?;
     }
     if let Some(against) = &told.against {
         let age = humantime::format_duration(std::time::Duration::from_secs(against.age_seconds));
-        writeln!(
-            out,
-            "  compared with {} of run {}, {age} old, which holds until {}",
-            against.key, against.run, against.expires_at
-        )?;
+        let (run, until) = (&against.run, against.expires_at.strftime("%Y-%m-%d %H:%M:%SZ"));
+        writeln!(out, "  compared with")?;
+        writeln!(out, "      {}", against.key)?;
+        let of = format!("of run {run}, {age} old, which holds until {until}");
+        terminal::tell(out, 6, &of)?;
         if told.changed.is_empty() && told.key.is_some() {
             writeln!(out, "  nothing that it depends on differs")?;
         }
     }
     for Difference { part, from, to } in &told.changed {
         let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "nothing".to_owned());
-        writeln!(out, "  {part}: {} -> {}", text(from), text(to))?;
+        terminal::tell(out, 2, &format!("{part}: {} -> {}", text(from), text(to)))?;
     }
     for Drift { setting, is, decided } in &told.drift {
-        writeln!(out, "  {setting}: is {is}, decided {decided}; the next run applies it again")?;
+        let is = format!("{setting}: is {is}, decided {decided}; the next run applies it again");
+        terminal::tell(out, 2, &is)?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::host::{Facts, Sysroot};
 use crate::measure::load::LoadReport;
 use crate::phase::{VerificationLoad, setting};
+use crate::shown;
 use crate::shutdown::Shutdown;
 
 pub(super) fn load(options: &LoadArgs) -> Result<ExitCode, Failure> {
@@ -69,7 +70,7 @@ fn told(report: &LoadReport) -> String {
         report.errors.failed,
     );
     if let Some(failure) = &report.errors.first_failure {
-        text = format!("{text}first error {failure}\n");
+        text = format!("{text}first error {}\n", shown::in_line(failure));
     }
     for warning in &report.warnings {
         text = format!("{text}doubt       {warning}\n");

@@ -20,6 +20,7 @@ mod rollback;
 mod run;
 mod schema;
 mod terminal;
+mod verify;
 mod wire;
 
 pub use exit::ExitCode;
@@ -37,14 +38,15 @@ pub fn main() -> std::process::ExitCode {
 }
 
 fn arguments() -> Result<args::Arguments, clap::Error> {
-    let command = args::Arguments::command().color(terminal::colors());
+    let width = terminal::width().min(args::WIDEST_HELP);
+    let command = args::Arguments::command().color(terminal::colors()).term_width(width);
     args::Arguments::from_arg_matches(&command.try_get_matches()?)
 }
 
 fn dispatch(arguments: args::Arguments) -> Result<ExitCode, exit::Failure> {
     use args::Subcommand::{
         Cache, Check, Completions, Graph, Guard, Host, Load, Man, Plan, Powd, Report, Rollback,
-        Run, Schema,
+        Run, Schema, Verify,
     };
     terminal::start_log(arguments.verbose)?;
     match arguments.command {
@@ -57,6 +59,7 @@ fn dispatch(arguments: args::Arguments) -> Result<ExitCode, exit::Failure> {
         Cache(options) => cache::cache(&options),
         Report(options) => report::report(&options),
         Rollback(options) => rollback::rollback(&options),
+        Verify(options) => verify::verify(&options),
         Powd(options) => powd::powd(&options),
         Load(options) => load::load(&options),
         Schema(options) => schema::schema(&options),

@@ -25,7 +25,7 @@ pub(super) fn check(options: &CheckArgs) -> Result<ExitCode, Failure> {
     terminal::warn(&wire::doubted_secrets(&plan));
     let file = plan.pipeline.path.display();
     let noun = if plan.phases.len() == 1 { "phase" } else { "phases" };
-    writeln!(out, "{file}: {} {noun}, nothing wrong", plan.phases.len())?;
+    terminal::tell(&mut out, 0, &format!("{file}: {} {noun}, nothing wrong", plan.phases.len()))?;
     Ok(ExitCode::Success)
 }
 

@@ -23,6 +23,7 @@ use crate::host::Facts;
 use crate::plan::Plan;
 use crate::report::wrap;
 use crate::secret::Secrets;
+use crate::shown;
 
 /// Most differences of a stale plan that are told one by one.
 const MOST_TOLD: usize = 20;
@@ -138,8 +139,8 @@ fn make(pipeline: &PipelineArgs, state: &StateArgs, memory: &Memory) -> Result<M
 fn shown(file: &PlanFile, written: Option<&Path>, width: usize) -> String {
     let count = file.phases.len();
     let noun = if count == 1 { "phase" } else { "phases" };
-    let mut text =
-        format!("{} ({}): {count} {noun}\n\n", file.pipeline.name, file.pipeline.path.display());
+    let head = format!("{} ({}): {count} {noun}", file.pipeline.name, file.pipeline.path.display());
+    let mut text = format!("{}\n\n", shown::in_line(&head));
     let names = file.phases.iter().map(|one| one.phase.as_str().len()).max().unwrap_or(0);
     let names = names.min(NAMES);
     for one in &file.phases {
@@ -164,7 +165,8 @@ fn shown(file: &PlanFile, written: Option<&Path>, width: usize) -> String {
     }
     if let Some(path) = written {
         let path = path.display();
-        let _ = writeln!(text, "written to {path}; to do exactly this: trueup run --plan {path}");
+        let told = format!("written to {path}; to do exactly this: trueup run --plan {path}");
+        let _ = writeln!(text, "{}", shown::in_line(&told));
     }
     text
 }
@@ -203,11 +205,14 @@ fn told(one: &Preview) -> Vec<String> {
 /// A change on one line, or its values on the next where that is too narrow.
 fn show_change(text: &mut String, change: &Change, width: usize) {
     let line = change.describe();
+    let line = shown::in_line(&line);
     if line.chars().count() + 6 <= width {
         let _ = writeln!(text, "      {line}");
     } else {
         let Change { target, from, to, .. } = change;
-        let _ = writeln!(text, "      {}:\n        {from} -> {to}", target.path());
+        let values = format!("{from} -> {to}");
+        let (path, values) = (shown::in_line(target.path()), shown::in_line(&values));
+        let _ = writeln!(text, "      {path}:\n        {values}");
     }
 }
 

@@ -8,12 +8,15 @@ use serde_json::json;
 use super::args::{REPORT_LIMIT, ReportArgs, ReportCommand, ReportFormat};
 use super::exit::{ExitCode, Failure};
 use super::terminal;
+use crate::change::journal::Resumed;
+use crate::change::{Aftermath, Fate, aftermath};
 use crate::disk;
 use crate::event::{Outcome, OverallStatus, Record, RunId, read_log};
 use crate::report::diff::{self, Difference};
 use crate::report::file::{self, Format};
 use crate::report::runs::{self, RunNameError};
-use crate::report::{Report, fold, summary};
+use crate::report::{Report, Since, fold, summary};
+use crate::shown;
 
 pub(super) fn report(options: &ReportArgs) -> Result<ExitCode, Failure> {
     let results = &options.state.results;
@@ -68,8 +71,50 @@ fn show(results: &Path, name: &str, json: bool) -> Result<(), Failure> {
     // A run that was cut off has only its record.
     let path = [folder.join("report.json"), folder.join("events.jsonl")];
     let path = path.iter().find(|path| path.exists()).unwrap_or(&folder);
-    let text = summary(&report, &path.display().to_string(), terminal::width());
+    let journal = results.join("journal").join(format!("{run}.jsonl"));
+    let since = match aftermath(&journal) {
+        Ok(after) => after.and_then(|after| since(&report, &after)),
+        Err(error) => {
+            let told = format!("nobody can tell what has become of that: {error}");
+            Some(Since { settings: report.changes_kept(), told })
+        }
+    };
+    let path = path.display().to_string();
+    let text = summary(&report, &path, since.as_ref(), terminal::width());
     Ok(out.write_all(text.as_bytes())?)
+}
+
+/// What is said of the changes of a run that is no longer as it ended; nothing where all that it kept is in place.
+fn since(report: &Report, after: &Aftermath) -> Option<Since> {
+    let run = &report.run_id;
+    let told = match &after.fate {
+        Fate::Kept | Fate::TakenBack { by: Resumed { at: None, .. }, .. } => return None,
+        Fate::Due => {
+            format!("not taken back yet: the next run does it, or trueup rollback {run}")
+        }
+        Fate::Rebooted => "a reboot has taken that back".to_owned(),
+        Fate::TakenBack { by: Resumed { at: Some(at), by }, handed, left } => {
+            let at = at.strftime("%Y-%m-%d %H:%M:%SZ");
+            let mut told =
+                format!("taken back at {at} by {}", by.as_deref().unwrap_or("a rollback"));
+            for (path, newer) in handed {
+                told += &*format!(", but for {path}, which run {newer} has set since");
+            }
+            for (path, found) in left {
+                told += &*format!(", but for {path}, left alone at {found}");
+            }
+            if !left.is_empty() {
+                told += &*format!("; undo that as well: trueup rollback --force {run}");
+            }
+            told
+        }
+    };
+    // A run that was cut off may have changed more than its record tells.
+    let settings = match report.changes_kept() {
+        kept if kept > 0 && report.overall_status.is_some() => kept,
+        _ => after.settings,
+    };
+    Some(Since { settings, told })
 }
 
 /// Lists the runs; one that can't be read does not hide the others.
@@ -88,12 +133,12 @@ fn list(results: &Path, json: bool) -> Result<(), Failure> {
             continue;
         };
         let status = report.overall_status.map_or("CUT OFF", OverallStatus::word);
-        let (good, all, name) = (good(&report), report.phases.len(), &report.pipeline.name);
-        writeln!(
-            out,
-            "{run}  {status:<15} {:>7.1} s  {good}/{all} phases  {name}",
-            report.total_optimization_time
-        )?;
+        let (good, all) = (good(&report), report.phases.len());
+        let name = shown::in_line(&report.pipeline.name);
+        // Of one that was cut off, only what was recorded is known: it took longer.
+        let more = if report.overall_status.is_none() { ">" } else { "" };
+        let seconds = format!("{more}{:.1}", report.total_optimization_time);
+        writeln!(out, "{run}  {status:<15} {seconds:>7} s  {good}/{all} phases  {name}")?;
     }
     if json {
         serde_json::to_writer_pretty(&mut out, &all)?;

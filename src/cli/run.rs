@@ -3,7 +3,6 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
@@ -14,7 +13,7 @@ use crate::cache::CacheDirectory;
 use crate::clock::Clock;
 use crate::database::DatabaseUrl;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::engine::{Earlier, Memory, RunError, RunOptions, run as run_plan};
+use crate::engine::{Earlier, Memory, RunError, RunOptions, Wait, run as run_plan};
 use crate::event::{EventSink, ProgressBoard, RunId, SinkError, read_log};
 use crate::host::Facts;
 use crate::host::leash::Leash;
@@ -76,7 +75,7 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
             progress,
             trials,
             earlier,
-            wait: options.wait.map_or(Duration::ZERO, |wait| wait.0),
+            wait: options.wait.map(|longest| Wait { longest: longest.0, tell: tell_of_wait }),
         });
         let ended = run.await.map_err(|error| refused(&error, shutdown.signal()))?;
         Ok::<_, Failure>((ended, shutdown.signal()))
@@ -86,7 +85,7 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
     warn_of_readers(&end.problems);
     if matches!(mode, ProgressMode::Bar | ProgressMode::Plain) {
         let path = end.folder.join("report.json").display().to_string();
-        let told = |report: &Report| summary(report, &path, terminal::width());
+        let told = |report: &Report| summary(report, &path, None, terminal::width());
         let text = match reported.get() {
             Some(report) => told(report),
             None => told(&report_of(&end.folder)?),
@@ -95,6 +94,11 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
         let _ = write!(std::io::stdout().lock(), "\n{text}");
     }
     Ok(code)
+}
+
+/// Says that another run must end before this one begins.
+fn tell_of_wait(by: &str) {
+    terminal::say(&format!("waiting for another run in this results folder to end: {by}"));
 }
 
 /// The report of a run whose reader of events could not make it, made again from the record.

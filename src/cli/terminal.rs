@@ -9,7 +9,9 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::exit::Failure;
 use crate::diagnostic::{Diagnostic, Style, render};
+use crate::report::wrap;
 use crate::secret::Secrets;
+use crate::shown;
 
 /// How errors are drawn on standard error.
 pub(super) fn error_style() -> Style {
@@ -38,6 +40,17 @@ pub(super) fn width() -> usize {
     }
 }
 
+/// Writes a text that may have come from anywhere, as lines within the terminal's width where words allow it: the first
+/// is indented by so many columns, and those that go on by four more.
+pub(super) fn tell(out: &mut impl io::Write, indent: usize, text: &str) -> io::Result<()> {
+    let lines = wrap(text, width().saturating_sub(indent + 4).max(20));
+    for (at, line) in lines.iter().enumerate() {
+        let indent = if at == 0 { indent } else { indent + 4 };
+        writeln!(out, "{:indent$}{line}", "")?;
+    }
+    Ok(())
+}
+
 /// The secrets that nothing printed may tell.
 static SECRETS: OnceLock<Secrets> = OnceLock::new();
 
@@ -61,25 +74,28 @@ pub(super) fn warn(diagnostics: &[Diagnostic]) {
     let _ = Log.write_all(text.as_bytes());
 }
 
-/// Standard error, on which no secret is told. What is written at once is looked at as a whole.
+/// Standard error, on which no secret and no password of a URL is told. What is written at once is looked at as a whole.
 struct Log;
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match SECRETS.get() {
-            Some(secrets) if !secrets.is_empty() => {
-                let mut text = String::from_utf8_lossy(bytes).into_owned();
-                secrets.hide(&mut text);
-                io::stderr().write_all(text.as_bytes())?;
-            }
-            _ => io::stderr().write_all(bytes)?,
+        let mut text = String::from_utf8_lossy(bytes).into_owned();
+        shown::hide_passwords(&mut text);
+        if let Some(secrets) = SECRETS.get() {
+            secrets.hide(&mut text);
         }
+        io::stderr().write_all(text.as_bytes())?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
     }
+}
+
+/// Says a sentence on standard error.
+pub(super) fn say(sentence: &str) {
+    let _ = writeln!(Log, "{}", shown::in_line(sentence));
 }
 
 /// Starts the diagnostic log on standard error: warnings, and with each `-v` more.

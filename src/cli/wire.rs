@@ -14,7 +14,7 @@ use crate::phase::standard;
 use crate::pipeline::{draft, parse_scalar};
 use crate::plan::{Binding, Plan, Selection, bind_draft};
 use crate::report::file::last_durations;
-use crate::secret::{Secrets, Source};
+use crate::secret::{Doubt, Secrets, Source};
 
 /// The host below a prefix.
 pub(super) fn sysroot(prefix: &Path) -> Result<Sysroot, Failure> {
@@ -110,9 +110,24 @@ fn read_secrets(plan: &Plan) -> Reading {
         at(source, Diagnostic::error("plan::secret", told).help(help))
     });
     let doubts = read.doubts.iter().map(|(source, doubt)| {
-        let told = format!("the secret `{source}` is not well kept: {doubt}");
-        at(source, Diagnostic::warning("plan::secret_doubtful", told))
-            .help("take a longer one, and let only its owner read the file: `chmod 600 FILE`")
+        let (doubt, help) = match doubt {
+            Doubt::Short => (
+                "has less than 4 bytes, and can't be hidden: where a program prints it, it will be read in \
+                 the record and in reports"
+                    .to_owned(),
+                "set a longer secret".to_owned(),
+            ),
+            Doubt::Open => {
+                let path = match source {
+                    Source::File(path) => dir.join(path).display().to_string(),
+                    Source::Env(name) | Source::SystemdCredential(name) => name.clone(),
+                };
+                let told = "can be read by everybody on this host".to_owned();
+                (told, format!("let only its owner read the file: `chmod 600 {path}`"))
+            }
+        };
+        let told = format!("the secret `{source}` {doubt}");
+        at(source, Diagnostic::warning("plan::secret_doubtful", told)).help(help)
     });
     Reading { missing: missing.collect(), doubts: doubts.collect(), secrets: read.secrets }
 }

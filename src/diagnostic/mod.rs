@@ -135,6 +135,15 @@ impl Diagnostic {
     }
 }
 
+impl Diagnostic {
+    /// The place, what is wrong with its causes, and what would be right, in one line.
+    #[must_use]
+    pub fn in_a_line(&self) -> String {
+        let help = self.help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
+        format!("{self}{help}")
+    }
+}
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some((place, _)) = self.places.first() {

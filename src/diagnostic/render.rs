@@ -1,6 +1,9 @@
 //! The one renderer of diagnostics (miette): file, line, caret, help.
+//!
+//! Whatever it draws may have come from elsewhere, so all of it goes through [`shown`].
 
-use std::fmt::{self, Write as _};
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 
 use miette::{
@@ -9,6 +12,7 @@ use miette::{
 };
 
 use super::{Diagnostic, Place, Severity, Source};
+use crate::shown;
 
 /// How diagnostics are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,14 +42,15 @@ pub fn render(diagnostics: &[Diagnostic], style: Style) -> String {
         .without_syntax_highlighting()
         .with_context_lines(1);
     let mut text = String::new();
+    let files = Files::of(diagnostics);
     for diagnostic in diagnostics {
-        let shown = Shown::new(diagnostic);
+        let shown = Shown::new(diagnostic, &files);
         let drawn = handler.render_report(&mut text, &shown).and_then(|()| {
-            let mut others = shown.elsewhere().into_iter();
+            let mut others = shown.elsewhere(&files).into_iter();
             others.try_for_each(|other| handler.render_report(&mut text, &other))
         });
         if drawn.is_err() {
-            let _ = write!(text, "{diagnostic}");
+            text.push_str(&shown::in_line(&diagnostic.to_string()));
         }
         if !text.ends_with('\n') {
             text.push('\n');
@@ -58,20 +63,45 @@ pub fn render(diagnostics: &[Diagnostic], style: Style) -> String {
 #[derive(Debug)]
 struct Shown<'a> {
     diagnostic: &'a Diagnostic,
-    source: Option<Named<'a>>,
+    source: Option<&'a Named<'a>>,
     cause: Option<Cause>,
 }
 
 /// The places of a diagnostic in another file than its first.
 #[derive(Debug)]
 struct Elsewhere<'a> {
-    source: Named<'a>,
+    source: &'a Named<'a>,
     places: Vec<&'a (Place, String)>,
 }
 
-/// A file with its name, not copied.
-#[derive(Debug, Clone, Copy)]
-struct Named<'a>(&'a Source);
+/// The files that are pointed into, each as it may be shown.
+struct Files<'a>(Vec<Named<'a>>);
+
+/// A file with its name, not copied unless something in it must not be seen.
+#[derive(Debug, Clone)]
+struct Named<'a> {
+    source: &'a Source,
+    name: Cow<'a, str>,
+    text: Cow<'a, str>,
+}
+
+impl<'a> Files<'a> {
+    fn of(diagnostics: &'a [Diagnostic]) -> Self {
+        let mut files: Vec<Named<'a>> = Vec::new();
+        let places = diagnostics.iter().flat_map(|diagnostic| &diagnostic.places);
+        for source in places.map(|(place, _)| &*place.source) {
+            if !files.iter().any(|known| std::ptr::eq(known.source, source)) {
+                let (name, text) = (shown::in_line(&source.name), shown::as_written(&source.text));
+                files.push(Named { source, name, text });
+            }
+        }
+        Self(files)
+    }
+
+    fn named(&self, source: &Arc<Source>) -> Option<&Named<'a>> {
+        self.0.iter().find(|known| std::ptr::eq(known.source, Arc::as_ptr(source)))
+    }
+}
 
 /// A chain of causes rebuilt from their texts.
 #[derive(Debug)]
@@ -87,10 +117,9 @@ impl SourceCode for Named<'_> {
         lines_before: usize,
         lines_after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        let text = self.0.text.as_str();
-        let read = SourceCode::read_span(text, span, lines_before, lines_after)?;
+        let read = SourceCode::read_span(&*self.text, span, lines_before, lines_after)?;
         Ok(Box::new(MietteSpanContents::new_named(
-            self.0.name.clone(),
+            self.name.clone().into_owned(),
             read.data(),
             *read.span(),
             read.line(),
@@ -101,34 +130,29 @@ impl SourceCode for Named<'_> {
 }
 
 impl<'a> Shown<'a> {
-    fn new(diagnostic: &'a Diagnostic) -> Self {
-        let source = diagnostic.places.first().map(|(place, _)| Named(&place.source));
-        let cause =
-            diagnostic.causes.iter().rev().fold(None, |next, text| {
-                Some(Cause { text: text.clone(), next: next.map(Box::new) })
-            });
+    fn new(diagnostic: &'a Diagnostic, files: &'a Files<'a>) -> Self {
+        let source = diagnostic.places.first().and_then(|(place, _)| files.named(&place.source));
+        let cause = diagnostic.causes.iter().rev().fold(None, |next, text| {
+            Some(Cause { text: shown::in_line(text).into_owned(), next: next.map(Box::new) })
+        });
         Self { diagnostic, source, cause }
     }
 
     /// The places in each other file.
-    fn elsewhere(&self) -> Vec<Elsewhere<'a>> {
+    fn elsewhere(&self, files: &'a Files<'a>) -> Vec<Elsewhere<'a>> {
         let mut others: Vec<Elsewhere<'a>> = Vec::new();
         for place in self.diagnostic.places.iter().filter(|(place, _)| !self.is_here(place)) {
-            match others
-                .iter_mut()
-                .find(|other| std::ptr::eq(other.source.0, Arc::as_ptr(&place.0.source)))
-            {
+            let Some(source) = files.named(&place.0.source) else { continue };
+            match others.iter_mut().find(|other| std::ptr::eq(other.source, source)) {
                 Some(other) => other.places.push(place),
-                None => {
-                    others.push(Elsewhere { source: Named(&place.0.source), places: vec![place] });
-                }
+                None => others.push(Elsewhere { source, places: vec![place] }),
             }
         }
         others
     }
 
     fn is_here(&self, place: &Place) -> bool {
-        self.source.is_some_and(|source| std::ptr::eq(source.0, Arc::as_ptr(&place.source)))
+        self.source.is_some_and(|here| std::ptr::eq(here.source, Arc::as_ptr(&place.source)))
     }
 }
 
@@ -136,14 +160,14 @@ fn labels<'a>(
     places: impl Iterator<Item = &'a (Place, String)> + 'a,
 ) -> Box<dyn Iterator<Item = LabeledSpan> + 'a> {
     Box::new(places.map(|(place, label)| {
-        let label = (!label.is_empty()).then(|| label.clone());
+        let label = (!label.is_empty()).then(|| shown::in_line(label).into_owned());
         LabeledSpan::new_with_span(label, SourceSpan::from(place.span.clone()))
     }))
 }
 
 impl fmt::Display for Elsewhere<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "and in {}", self.source.0.name)
+        write!(f, "and in {}", self.source.name)
     }
 }
 
@@ -155,7 +179,7 @@ impl Miette for Elsewhere<'_> {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(&self.source)
+        Some(self.source)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
@@ -165,7 +189,7 @@ impl Miette for Elsewhere<'_> {
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.diagnostic.message)
+        f.write_str(&shown::in_line(&self.diagnostic.message))
     }
 }
 
@@ -200,11 +224,11 @@ impl Miette for Shown<'_> {
     }
 
     fn help<'b>(&'b self) -> Option<Box<dyn fmt::Display + 'b>> {
-        self.diagnostic.help.as_ref().map(|help| Box::new(help) as _)
+        self.diagnostic.help.as_ref().map(|help| Box::new(shown::in_line(help)) as _)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.source.as_ref().map(|source| source as _)
+        self.source.map(|source| source as _)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {

@@ -23,7 +23,7 @@ use crate::pipeline::{Gate, PhaseSpec};
 use crate::unit::Span;
 
 /// The name under which verdicts are remembered.
-const KIND: &str = "gate";
+pub const VERDICTS: &str = "gate";
 
 /// Raised when verdicts of an earlier version no longer hold.
 const REVISION: u32 = 1;
@@ -160,7 +160,7 @@ fn manifest(gate: &Gate, changes: &[Change], cx: &Context) -> Result<Manifest, P
         "confidence": gate.confidence,
         "budget": Span(gate.budget),
     });
-    Ok(Manifest::new(KIND, REVISION)
+    Ok(Manifest::new(VERDICTS, REVISION)
         .with("gate", &asked)
         .with("changes", &Value::Array(changes))
         .with("depends", &Value::Object(depends.into_iter().collect())))
@@ -173,7 +173,7 @@ fn recall(
     ttl: Duration,
     cx: &Context,
 ) -> Result<GateReport, MissReason> {
-    match cache.look_up(KIND, cx.phase.as_str(), manifest, ttl) {
+    match cache.look_up(VERDICTS, cx.phase.as_str(), manifest, ttl) {
         Lookup::Miss(reason) => Err(reason),
         Lookup::Hit { entry, age } => {
             let key = entry.key.to_string();
@@ -197,7 +197,7 @@ fn remember(
     ttl: Duration,
     cx: &Context,
 ) -> Option<String> {
-    let origin = Origin { kind: KIND, phase: cx.phase.as_str(), run: cx.run.run.as_str() };
+    let origin = Origin { kind: VERDICTS, phase: cx.phase.as_str(), run: cx.run.run.as_str() };
     let written = serde_json::to_value(report)
         .map_err(CacheError::from)
         .and_then(|decision| cache.remember(manifest, origin, &decision, ttl));

@@ -29,6 +29,7 @@ mod stages;
 mod tests;
 mod unit;
 
+pub use acceptance::VERDICTS;
 pub use dispatcher::{Action, Dispatcher, End, Input};
 pub use outputs::Outputs;
 pub use plan_file::{
@@ -37,5 +38,5 @@ pub use plan_file::{
 };
 pub use preview::{Foreseen, Forethought, Preview, preview};
 pub use resume::Earlier;
-pub use run::{RunEnd, RunError, RunOptions, run};
+pub use run::{RunEnd, RunError, RunOptions, Wait, run};
 pub use stages::Memory;

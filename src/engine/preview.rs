@@ -16,11 +16,13 @@ use super::outputs::{Above, Outputs};
 use super::stages::{Memory, key_manifest};
 use crate::cache::Lookup;
 use crate::change::Change;
+use crate::diagnostic::Diagnostic;
 use crate::event::{Event, PhaseName};
 use crate::phase::{AnyKind, AnyPhase, Applicability, Context, PhaseError, RunContext};
-use crate::pipeline::{CachePolicy, Condition, Reference, Scope, evaluate_condition};
+use crate::pipeline::{CachePolicy, Reference};
 use crate::plan::Plan;
 use crate::secret::Secrets;
+use crate::shown;
 
 /// What one phase would do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -72,23 +74,23 @@ pub enum Foreseen {
 }
 
 impl Foreseen {
-    /// No value of a secret in what is told.
+    /// No password of a URL in what is told, and no value of a secret in that and in the decision.
     fn hide(&mut self, secrets: &Secrets) {
-        match self {
+        let words = match self {
             Self::Skipped { why }
             | Self::NotApplicable { why }
             | Self::Blocked { why }
-            | Self::Fails { why } => secrets.hide(why),
+            | Self::Fails { why } => why,
             Self::Runs { decision, .. } => match decision {
                 Forethought::Known { told, value } | Forethought::Cached { told, value, .. } => {
-                    secrets.hide(told);
                     secrets.hide_in(value);
+                    told
                 }
-                Forethought::ToBeMeasured { why, .. } | Forethought::Later { why } => {
-                    secrets.hide(why);
-                }
+                Forethought::ToBeMeasured { why, .. } | Forethought::Later { why } => why,
             },
-        }
+        };
+        shown::hide_passwords(words);
+        secrets.hide(words);
     }
 }
 
@@ -236,7 +238,7 @@ impl Seer<'_> {
         let settled =
             plan.phases[position].needs.iter().all(|need| self.fates[*need] == Fate::Bare);
         let scope = plan.scope_of(position, |need| self.outputs.get(need));
-        match skipped(spec.when.as_ref(), &scope) {
+        match plan.left_out(position, &scope) {
             Ok(None) => {}
             Ok(Some(why)) => return Foreseen::Skipped { why },
             Err(why) if settled => return Foreseen::Fails { why },
@@ -245,7 +247,7 @@ impl Seer<'_> {
         let with = match plan.render_with(position, &scope) {
             Ok(with) => with,
             Err(wrong) if settled => {
-                let told: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+                let told: Vec<String> = wrong.iter().map(Diagnostic::in_a_line).collect();
                 return Foreseen::Fails { why: told.join("; ") };
             }
             Err(_) => return later(remembered),
@@ -349,17 +351,4 @@ fn later(remembered: bool) -> Foreseen {
         Forethought::Later { why }
     };
     Foreseen::Runs { decision, changes: Vec::new() }
-}
-
-/// Why a condition leaves its phase out, if it does.
-fn skipped(when: Option<&Condition>, scope: &Scope) -> Result<Option<String>, String> {
-    match when {
-        None | Some(Condition::Literal(true)) => Ok(None),
-        Some(Condition::Literal(false)) => Ok(Some("`when` is false".to_owned())),
-        Some(Condition::Expression(text)) => match evaluate_condition(&text.value, scope) {
-            Ok(true) => Ok(None),
-            Ok(false) => Ok(Some(format!("`{}` is false", text.value))),
-            Err(error) => Err(format!("could not evaluate `when`: {error}")),
-        },
-    }
 }

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::change::{JournalState, Options, Reverted, RollbackReport, TakenBack, list, rollback};
-use crate::event::{Event, RecoveredRun};
+use crate::clock::Clock;
+use crate::event::{Event, RecoveredRun, RunId};
 use crate::host::Sysroot;
 
-/// Takes back the changes of every run that was cut off, and tells of it.
-pub(super) fn recover(sysroot: &Sysroot, journal_dir: &Path) -> Vec<Event> {
+/// Takes back the changes of every run that was cut off, before `run` begins, and tells of it.
+pub(super) fn recover(
+    sysroot: &Sysroot,
+    journal_dir: &Path,
+    (run, clock): (&RunId, &Clock),
+) -> Vec<Event> {
     let note = |text: String| Event::Noted { phase: None, text };
     let journals = match list(journal_dir) {
         Ok(journals) => journals,
@@ -16,22 +21,20 @@ pub(super) fn recover(sysroot: &Sysroot, journal_dir: &Path) -> Vec<Event> {
             return vec![note(format!("could not look for runs that were cut off: {error}"))];
         }
     };
+    let options = Options { force: false, at: clock.now(), by: format!("run {run}") };
     journals
         .into_iter()
         .filter_map(|journal| match &journal.state {
-            JournalState::Kept | JournalState::RolledBack => None,
+            JournalState::Kept | JournalState::Left | JournalState::RolledBack => None,
             JournalState::Unreadable { reason } => {
                 Some(note(format!("nobody can tell what run {} changed: {reason}", journal.run)))
             }
-            JournalState::Unfinished => {
-                Some(match rollback(sysroot, &journal.path, Options { force: false }) {
-                    Ok(report) => recovered(journal.run, &report),
-                    Err(error) => note(format!(
-                        "could not take back what run {} changed: {error}",
-                        journal.run
-                    )),
-                })
-            }
+            JournalState::Unfinished => Some(match rollback(sysroot, &journal.path, &options) {
+                Ok(report) => recovered(journal.run, &report),
+                Err(error) => {
+                    note(format!("could not take back what run {} changed: {error}", journal.run))
+                }
+            }),
         })
         .collect()
 }
@@ -52,6 +55,8 @@ fn told(result: &TakenBack) -> String {
         TakenBack::Left { found } => {
             format!("left alone, somebody else has set it to {found} since")
         }
+        TakenBack::Gone { reason } => format!("left alone: {reason}"),
+        TakenBack::Handed { run } => format!("left to run {run}, which has set it since"),
         TakenBack::Moot => "taken back by a reboot".to_owned(),
         TakenBack::Failed { reason } => format!("could not be taken back: {reason}"),
     }

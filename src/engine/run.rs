@@ -62,8 +62,17 @@ pub struct RunOptions {
     pub trials: Arc<dyn TrialLog>,
     /// The run that this one goes on with; one of which nothing is known for a run that begins anew.
     pub earlier: Earlier,
-    /// How long to wait for another run to end.
-    pub wait: Duration,
+    /// Whether to wait for another run to end.
+    pub wait: Option<Wait>,
+}
+
+/// How another run is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Wait {
+    /// No longer than this.
+    pub longest: Duration,
+    /// Is told once what the other has written of itself, before the wait.
+    pub tell: fn(&str),
 }
 
 /// How a run ended.
@@ -129,9 +138,11 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         host: serde_json::to_value(&options.facts).unwrap_or(Value::Null),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     });
-    for event in recover(&options.sysroot, &journal_dir) {
+    for event in recover(&options.sysroot, &journal_dir, (&run, &clock)) {
         recorder.record(event);
     }
+    // Killed in its first moments, it is still a run that began, and is known by its name.
+    recorder.flush();
     let applier = Applier::new(options.sysroot.clone(), &journal_dir, run.as_str(), clock.clone());
     let context = Arc::new(RunContext {
         run: run.clone(),
@@ -184,13 +195,13 @@ fn told(error: &dyn std::error::Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// The lock of a results folder; waits for it, but not longer than `patience`.
+/// The lock of a results folder; waits for it where that is wanted.
 async fn take_lock(
     results_dir: &Path,
     run: &RunId,
     shutdown: &Shutdown,
     now: Timestamp,
-    patience: Duration,
+    wait: Option<Wait>,
 ) -> Result<LockFile, RunError> {
     let path = results_dir.join("lock");
     let since = now.strftime("%Y-%m-%d %H:%M:%SZ");
@@ -200,10 +211,8 @@ async fn take_lock(
         Locked::Held(by) => by,
     };
     let locked = || RunError::Locked { path: path.display().to_string(), by: by.clone() };
-    if patience.is_zero() {
-        return Err(locked());
-    }
-    tracing::warn!("waits for {by}");
+    let Some(Wait { longest, tell }) = wait else { return Err(locked()) };
+    tell(&by);
     let (sender, ours) = tokio::sync::oneshot::channel();
     let waits_at = path.clone();
     // A thread of its own: when the patience is over, nobody waits for it. It then lets go of what it gets.
@@ -216,7 +225,7 @@ async fn take_lock(
             Ok(lock) => Ok(lock?),
             Err(_) => Err(locked()),
         },
-        () = tokio::time::sleep(patience) => Err(locked()),
+        () = tokio::time::sleep(longest) => Err(locked()),
         () = shutdown.cancel.cancelled() => Err(RunError::Stopped { by }),
     }
 }

@@ -13,6 +13,7 @@ use crate::cache::{
     CacheDirectory, CacheError, Lookup, Manifest, MissReason, Origin, digest_inputs,
 };
 use crate::change::{Applied, Applier, ApplyResult, Change, Reverted, TakenBack};
+use crate::diagnostic::Diagnostic;
 use crate::event::{
     ChangeRecord, ChangeResult, Check, CheckState, DecisionSource, Event, Outcome, Stage,
     StageSeconds,
@@ -109,7 +110,7 @@ pub(super) async fn run(
     let At { plan, position, scope } = at;
     let with = plan
         .render_with(position, scope)
-        .map_err(|wrong| wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))?;
+        .map_err(|wrong| wrong.iter().map(Diagnostic::in_a_line).collect::<Vec<_>>().join("; "))?;
     let kind = &plan.phases[position].kind;
     let mut phase = kind.bind(&with).map_err(|wrong| {
         let told: Vec<String> = wrong
@@ -378,6 +379,8 @@ fn taken_back(result: &TakenBack) -> ChangeResult {
         TakenBack::Restored { .. } | TakenBack::AlreadyBack { .. } | TakenBack::Moot => {
             ChangeResult::Reverted
         }
+        TakenBack::Gone { reason } => left(reason.clone()),
+        TakenBack::Handed { run } => left(format!("run {run} has set it since")),
         TakenBack::Left { found } => left(format!("somebody else has set it to {found} since")),
         TakenBack::Failed { reason } => left(format!("{reason}; `trueup rollback` will try again")),
     }

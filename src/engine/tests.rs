@@ -1,57 +1,22 @@
 //! Properties of the dispatcher over random graphs of phases, random ends and a stop at any moment.
 
+#[path = "../../tests/kinds/idle.rs"]
+mod idle;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use self::idle::Idle;
 use super::{Action, Dispatcher, End, Input};
-use crate::event::{Check, Event, Outcome, OverallStatus};
-use crate::phase::{Applicability, Context, Kind, PhaseError, Registry};
+use crate::event::{Event, Outcome, OverallStatus};
+use crate::phase::Registry;
 use crate::pipeline::read_text;
 use crate::plan::{Binding, Plan, Selection, bind};
-
-/// A kind with nothing to do: the dispatcher runs no phase, it only orders them.
-struct Idle;
-
-#[derive(Serialize, Deserialize, JsonSchema)]
-struct Nothing {}
-
-impl Kind for Idle {
-    const NAME: &'static str = "idle";
-    const ABOUT: &'static str = "does nothing";
-    const REVISION: u32 = 1;
-    const CACHED: bool = false;
-    type With = Nothing;
-    type Observation = Nothing;
-    type Decision = Nothing;
-
-    async fn observe(_: &Nothing, _: &Context) -> Result<Applicability<Nothing>, PhaseError> {
-        Ok(Applicability::Yes(Nothing {}))
-    }
-
-    async fn decide(_: &Nothing, _: &Nothing, _: &Context) -> Result<Nothing, PhaseError> {
-        Ok(Nothing {})
-    }
-
-    fn tell(_: &Nothing, _: &Nothing) -> String {
-        String::new()
-    }
-
-    async fn verify(
-        _: &Nothing,
-        _: &Nothing,
-        _: &Nothing,
-        _: &Context,
-    ) -> Result<Vec<Check>, PhaseError> {
-        Ok(Vec::new())
-    }
-}
 
 fn plan_of(yaml: String, skip: Vec<String>) -> Arc<Plan> {
     let pipeline = read_text(Path::new("random.yaml"), yaml).unwrap();

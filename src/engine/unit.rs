@@ -10,7 +10,7 @@ use super::outputs::Outputs;
 use super::stages::{self, Shared, Stopwatch};
 use crate::event::{Event, Outcome};
 use crate::phase::Context;
-use crate::pipeline::{Condition, Retry, Scope, evaluate_condition};
+use crate::pipeline::{Retry, Scope};
 use crate::plan::Plan;
 
 /// How long a phase that was told to stop may clean up.
@@ -47,7 +47,7 @@ impl Unit {
     pub(super) async fn run(self) -> End {
         let started = self.cx.run.clock.instant();
         let scope = self.plan.scope_of(self.position, |need| self.outputs.get(need));
-        let done = match self.condition(&scope) {
+        let done = match self.plan.left_out(self.position, &scope) {
             Ok(None) => self.attempts(&scope).await,
             Ok(Some(skipped)) => Ok(stages::Done::without_work(Outcome::Skipped, skipped)),
             Err(reason) => Err(Failure { outcome: Outcome::Failed, reason }),
@@ -63,19 +63,6 @@ impl Unit {
             outputs,
             told,
             partial,
-        }
-    }
-
-    /// Why the phase is skipped, if its condition is false.
-    fn condition(&self, scope: &Scope) -> Result<Option<String>, String> {
-        match &self.plan.spec(self.position).when {
-            None | Some(Condition::Literal(true)) => Ok(None),
-            Some(Condition::Literal(false)) => Ok(Some("`when` is false".to_owned())),
-            Some(Condition::Expression(text)) => match evaluate_condition(&text.value, scope) {
-                Ok(true) => Ok(None),
-                Ok(false) => Ok(Some(format!("`{}` is false", text.value))),
-                Err(error) => Err(format!("could not evaluate `when`: {error}")),
-            },
         }
     }
 

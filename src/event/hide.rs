@@ -1,58 +1,63 @@
-//! The net below everything that is recorded: no value of a secret in any text of an event, whoever put it there.
+//! The net below everything that is recorded: no value of a secret in any text of an event, and no password of a URL in
+//! what is told of it, whoever put it there.
 
 use serde_json::Value;
 
 use super::{ChangeRecord, ChangeResult, Check, CheckState, DecisionSource, Event};
 use crate::secret::Secrets;
+use crate::shown;
 use crate::tuner::trial::TrialOutcome;
 
 impl Event {
-    /// Puts markers in place of the values of secrets. Costs nothing where there are none.
+    /// Hides the passwords of URLs in the words of an event, and puts markers in place of the values of secrets.
     pub fn hide(&mut self, secrets: &Secrets) {
+        self.each_word(&mut shown::hide_passwords);
         if secrets.is_empty() {
             return;
         }
+        self.each_word(&mut |text| secrets.hide(text));
         match self {
-            Self::RunStarted { host, .. } => secrets.hide_in(host),
-            Self::Recovered(run) => run.changes.values_mut().for_each(|told| secrets.hide(told)),
-            Self::Observed { observation, .. } => secrets.hide_in(observation),
-            Self::Decided { source, decision, told, .. } => {
-                hide_in_source(source, secrets);
-                secrets.hide_in(decision);
-                secrets.hide(told);
-            }
-            Self::Changed { change, .. } => hide_in_change(change, secrets),
+            Self::RunStarted { host: data, .. }
+            | Self::Observed { observation: data, .. }
+            | Self::Decided { decision: data, .. }
+            | Self::PhaseEnded { outputs: data, .. } => secrets.hide_in(data),
             Self::Measured { measurement, .. } => {
-                secrets.hide(&mut measurement.name);
                 let mut detail = Value::Object(std::mem::take(&mut measurement.detail));
                 secrets.hide_in(&mut detail);
                 if let Value::Object(detail) = detail {
                     measurement.detail = detail;
                 }
             }
+            _ => {}
+        }
+    }
+
+    /// Calls `each` with every text that is words and not data.
+    fn each_word(&mut self, each: &mut dyn FnMut(&mut String)) {
+        match self {
+            Self::Recovered(run) => run.changes.values_mut().for_each(each),
+            Self::Decided { source, told, .. } => {
+                each_of_source(source, each);
+                each(told);
+            }
+            Self::Changed { change, .. } => each_of_change(change, each),
+            Self::Measured { measurement, .. } => each(&mut measurement.name),
             Self::TrialEnded { trial, .. } => match &mut trial.outcome {
-                TrialOutcome::Failed { reason } => secrets.hide(reason),
-                TrialOutcome::Infeasible { violated, .. } => {
-                    for told in violated {
-                        secrets.hide(told);
-                    }
-                }
+                TrialOutcome::Failed { reason } => each(reason),
+                TrialOutcome::Infeasible { violated, .. } => violated.iter_mut().for_each(each),
                 TrialOutcome::Measured { .. } => {}
             },
-            Self::Checked { check, .. } => hide_in_check(check, secrets),
+            Self::Checked { check, .. } => each_of_check(check, each),
             Self::Gated { gate, .. } => {
-                secrets.hide(&mut gate.objective);
-                hide_in_source(&mut gate.source, secrets);
+                each(&mut gate.objective);
+                each_of_source(&mut gate.source, each);
             }
-            Self::Noted { text, .. } => secrets.hide(text),
-            Self::PhaseRetried { reason, .. } => secrets.hide(reason),
-            Self::PhaseEnded { reason, outputs, .. } => {
-                if let Some(reason) = reason {
-                    secrets.hide(reason);
-                }
-                secrets.hide_in(outputs);
-            }
-            Self::PhaseStarted { .. }
+            Self::Noted { text, .. } => each(text),
+            Self::PhaseRetried { reason, .. } => each(reason),
+            Self::PhaseEnded { reason, .. } => reason.iter_mut().for_each(each),
+            Self::RunStarted { .. }
+            | Self::Observed { .. }
+            | Self::PhaseStarted { .. }
             | Self::StageStarted { .. }
             | Self::StageEnded { .. }
             | Self::RunEnded { .. } => {}
@@ -60,38 +65,31 @@ impl Event {
     }
 }
 
-fn hide_in_source(source: &mut DecisionSource, secrets: &Secrets) {
+fn each_of_source(source: &mut DecisionSource, each: &mut dyn FnMut(&mut String)) {
     if let DecisionSource::Run { miss: Some(miss), .. } = source {
-        secrets.hide(miss);
+        each(miss);
     }
 }
 
-fn hide_in_change(change: &mut ChangeRecord, secrets: &Secrets) {
+fn each_of_change(change: &mut ChangeRecord, each: &mut dyn FnMut(&mut String)) {
     for text in [&mut change.target, &mut change.from, &mut change.to] {
-        secrets.hide(text);
+        each(text);
     }
     match &mut change.result {
         ChangeResult::Clamped { got: text }
         | ChangeResult::Refused { reason: text }
-        | ChangeResult::Left { reason: text } => secrets.hide(text),
+        | ChangeResult::Left { reason: text } => each(text),
         ChangeResult::Applied | ChangeResult::Reverted => {}
     }
 }
 
-fn hide_in_check(check: &mut Check, secrets: &Secrets) {
-    secrets.hide(&mut check.name);
+fn each_of_check(check: &mut Check, each: &mut dyn FnMut(&mut String)) {
+    each(&mut check.name);
     match &mut check.state {
-        CheckState::Match { seen, wanted } => {
-            secrets.hide(seen);
-            secrets.hide(wanted);
-        }
+        CheckState::Match { seen, wanted } => [seen, wanted].into_iter().for_each(each),
         CheckState::Mismatch { seen, wanted, source } => {
-            secrets.hide(seen);
-            secrets.hide(wanted);
-            secrets.hide(source);
+            [seen, wanted, source].into_iter().for_each(each);
         }
-        CheckState::NotApplicable { reason } | CheckState::Unreadable { reason } => {
-            secrets.hide(reason);
-        }
+        CheckState::NotApplicable { reason } | CheckState::Unreadable { reason } => each(reason),
     }
 }

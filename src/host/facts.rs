@@ -19,6 +19,9 @@ use super::numa::{self, Node};
 use super::sysroot::{Gather, Sourced, Sysroot};
 use super::virtualization;
 
+/// The file that lists the mounted disks.
+const MOUNTS: &str = "/proc/mounts";
+
 /// How long the mounted disks may take to tell their sizes.
 const DISKS_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -74,13 +77,13 @@ pub struct Memory {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Disk {
     /// Where it is mounted.
-    pub mount: String,
+    pub mount: Sourced<String>,
     /// Its type, such as `ext4`.
-    pub file_system: String,
+    pub file_system: Sourced<String>,
     /// Its size in bytes.
-    pub total: u64,
+    pub total: Sourced<u64>,
     /// Bytes free to this user at the time of reading.
-    pub available: u64,
+    pub available: Sourced<u64>,
 }
 
 impl Facts {
@@ -210,14 +213,18 @@ fn disks(gather: &Gather<'_>) -> Vec<Disk> {
 fn mounted() -> Result<Vec<Disk>, sysinfo::Error> {
     let mut disks: Vec<Disk> = sysinfo::Disks::new_with_refreshed_list()?
         .iter()
-        .map(|disk| Disk {
-            mount: disk.mount_point().display().to_string(),
-            file_system: disk.file_system().to_string_lossy().into_owned(),
-            total: disk.total_space(),
-            available: disk.available_space(),
+        .map(|disk| {
+            let mount = disk.mount_point().display().to_string();
+            let asked = format!("statvfs {mount}");
+            Disk {
+                mount: Sourced::new(mount, MOUNTS),
+                file_system: Sourced::new(disk.file_system().to_string_lossy().into(), MOUNTS),
+                total: Sourced::new(disk.total_space(), asked.as_str()),
+                available: Sourced::new(disk.available_space(), asked.as_str()),
+            }
         })
         .collect();
-    disks.sort_unstable_by(|a, b| a.mount.cmp(&b.mount));
+    disks.sort_unstable_by(|a, b| a.mount.value.cmp(&b.mount.value));
     Ok(disks)
 }
 

@@ -23,6 +23,7 @@ pub mod leash;
 pub mod notify;
 pub mod numa;
 pub mod page_cache;
+pub mod patience;
 pub mod process;
 pub mod reading;
 pub mod relation;

@@ -10,7 +10,7 @@ mod output;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
+use std::io::{self, PipeReader};
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{ChildStdin, Command};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,10 @@ use crate::clock::Clock;
 
 /// How long a process that was told to end may take before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How long a process runs before its outputs are watched: most have ended by then, and all they wrote is in the pipes.
+/// One that writes more than fits into a pipe waits that long, once.
+const UNWATCHED: Duration = Duration::from_millis(5);
 
 /// How long the pipes of a process that ended may stay open in the hands of others.
 const PIPE_PATIENCE: Duration = Duration::from_millis(500);
@@ -85,6 +90,21 @@ impl ProcessSpec {
         }
         command.stdin(if self.stdin == Stdin::Null { Stdio::null() } else { Stdio::piped() });
         command
+    }
+
+    /// Starts it with a pipe for each output.
+    fn start_piped(&self) -> Result<(tokio::process::Child, PipeReader, PipeReader), ProcessError> {
+        let pipe = || {
+            output::pipe().map_err(|source| {
+                let program = self.program.clone();
+                ProcessError::Start { program, source }
+            })
+        };
+        let ((out, stdout), (err, stderr)) = (pipe()?, pipe()?);
+        let mut command = self.command();
+        // The command holds the writing ends until it is dropped.
+        let child = self.start(command.stdout(stdout).stderr(stderr))?;
+        Ok((child, out, err))
     }
 
     fn start(&self, command: &mut Command) -> Result<tokio::process::Child, ProcessError> {
@@ -248,18 +268,21 @@ pub async fn run(
 ) -> Result<Finished, ProcessError> {
     let clock = Clock::system();
     let started = clock.instant();
-    let mut command = spec.command();
-    let mut child = spec.start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    let (mut child, out, err) = spec.start_piped()?;
     let mut group = Group::of(&child);
     let (mut stdout, mut stderr) = (Ends::new(output_limit), Ends::new(output_limit));
     let ended = {
-        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let over = Notify::new();
         let (_held, fed) = match (child.stdin.take(), &spec.stdin) {
             (Some(pipe), Stdin::Bytes(bytes)) => (None, Some((pipe, bytes.as_slice()))),
             (held, _) => (held, None),
         };
+        let outputs = async {
+            let _ = timeout(UNWATCHED, over.notified()).await;
+            tokio::join!(stdout.fill(out), stderr.fill(err));
+        };
         let pipes = async {
-            tokio::join!(stdout.fill(out), stderr.fill(err), feed(fed));
+            tokio::join!(outputs, feed(fed));
         };
         tokio::pin!(pipes);
         let mut pipes = Pipes { until_closed: pipes, open: true };
@@ -272,6 +295,7 @@ pub async fn run(
                 }
             })
             .await;
+        over.notify_one();
         match &ended {
             // Others may hold the pipes: of the group, who are ended now, or who left it, who are not waited for.
             Ended::Itself(_) if pipes.open => {

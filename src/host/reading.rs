@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::cgroup;
 use super::facts::meminfo;
+use super::patience::{Answer, within};
 use super::sensor;
 use super::sysroot::{Gather, Sourced, Sysroot};
 
@@ -128,22 +129,19 @@ pub fn temperature(root: &Sysroot) -> Result<Reading, Unreadable> {
 /// When the file system does not answer.
 pub fn free_disk(path: &Path) -> Result<Reading, Unreadable> {
     let asked = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let (tell, told) = std::sync::mpsc::channel();
-    // The call blocks on a network file system whose server is gone; nobody can call it back.
-    std::thread::spawn(move || tell.send(nearest_free(&asked)));
-    match told.recv_timeout(DISK_PATIENCE) {
-        Ok(Ok((place, bytes))) => {
+    let failed =
+        |told: String| Unreadable::Failed(format!("the file system of {} {told}", path.display()));
+    // The call blocks on a network file system whose server is gone.
+    match within(DISK_PATIENCE, move || nearest_free(&asked)) {
+        Answer::Told(Ok((place, bytes))) => {
             Ok(reading(bytes as f64, "bytes", format!("statvfs({})", place.display())))
         }
-        Ok(Err(error)) => Err(Unreadable::Failed(format!(
-            "could not ask the file system of {} for its free space: {error}",
-            path.display()
-        ))),
-        Err(_) => Err(Unreadable::Failed(format!(
-            "the file system of {} did not tell its free space within {} s",
-            path.display(),
-            DISK_PATIENCE.as_secs()
-        ))),
+        Answer::Told(Err(error)) | Answer::NotAsked(error) => {
+            Err(failed(format!("could not be asked for its free space: {error}")))
+        }
+        Answer::Late(_) => {
+            Err(failed(format!("did not tell its free space within {} s", DISK_PATIENCE.as_secs())))
+        }
     }
 }
 

@@ -5,11 +5,17 @@
 //! (that is `change`).
 
 use std::fmt;
+use std::time::Duration;
 
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
+use super::patience::{Answer, within};
 use super::sysroot::Sysroot;
+
+/// How long a setting may take to be read or written. The kernel asks the driver, and a driver its device; most answer in
+/// microseconds, and all CPUs of a large machine in less than a second.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A setting of the host that the kernel keeps in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -241,10 +247,21 @@ pub fn observe(root: &Sysroot, setting: &Setting) -> Observed {
     observe_path(root, &setting.path)
 }
 
-/// What the setting in the host's file `path` is set to.
+/// What the setting in the host's file `path` is set to. Waits for it [`PATIENCE`] at most.
 #[must_use]
 pub fn observe_path(root: &Sysroot, path: &str) -> Observed {
-    match root.read(path) {
+    let (asked, at) = (root.clone(), path.to_owned());
+    let read = match within(PATIENCE, move || asked.read(&at)) {
+        Answer::Told(read) => read,
+        Answer::Late(_) => {
+            let told = format!("{path} did not answer within {} s", PATIENCE.as_secs());
+            return Observed::Unreadable(told);
+        }
+        Answer::NotAsked(error) => {
+            return Observed::Unreadable(format!("could not read {path}: {error}"));
+        }
+    };
+    match read {
         Ok(text) => Observed::Value(plain(&text).to_owned()),
         Err(error) if error.is_missing() => Observed::Absent(format!("this host has no {path}")),
         Err(error) => Observed::Unreadable(error.to_string()),

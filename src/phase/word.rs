@@ -8,12 +8,20 @@ use std::ops::Deref;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Error, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::shown;
 
 /// A text, a number or a truth, as a text.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Word(String);
+
+/// Written without the passwords of URLs, so that no cache key ever holds one.
+impl Serialize for Word {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&shown::without_passwords(&self.0))
+    }
+}
 
 impl Deref for Word {
     type Target = String;
@@ -77,6 +85,13 @@ impl JsonSchema for Word {
 mod tests {
     use super::*;
     use serde_json::{from_value, json};
+
+    #[test]
+    fn a_word_is_written_without_the_password_of_a_url_in_it() {
+        let word: Word = from_value(json!("--db=postgres://u:secret@h/d")).unwrap();
+        assert_eq!(serde_json::to_value(&word).unwrap(), "--db=postgres://u:***@h/d");
+        assert!(word.contains("secret"));
+    }
 
     #[test]
     fn a_word_is_a_text_a_number_or_a_truth_and_nothing_else() {

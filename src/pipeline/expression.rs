@@ -4,6 +4,7 @@
 //! expressions in it becomes a text. A name that is not defined is an error, never an empty text.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 
@@ -13,8 +14,9 @@ use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use serde_json::{Map, Value};
 
 use super::place::{Extent, Sources};
-use super::secret;
+use super::token::{Word, words_of_expression, words_of_text};
 use super::tree::{Node, Tree};
+use super::{comparison, secret, undefined};
 use crate::diagnostic::Diagnostic;
 
 /// The expression engine, which knows no files and no templates but those given to it.
@@ -33,6 +35,11 @@ static ENGINE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     }
     engine
 });
+
+/// The engine, for whoever adds to a copy of it or evaluates a part of an expression.
+pub(super) fn engine() -> &'static Environment<'static> {
+    &ENGINE
+}
 
 /// Steps that one expression may take.
 const FUEL: u64 = 20_000;
@@ -246,7 +253,7 @@ fn render_in(
 ) -> Value {
     match &node.tree {
         Tree::Text(text) => render_text(text, context).unwrap_or_else(|error| {
-            wrong.push(diagnose(&error, sources, node.span, text, evaluated(text)));
+            wrong.push(error.at(sources, node.span, text));
             Value::Null
         }),
         Tree::List(items) => Value::Array(
@@ -267,40 +274,56 @@ fn render_in(
     }
 }
 
-fn render_text(text: &str, context: &minijinja::Value) -> Result<Value, Box<minijinja::Error>> {
+fn render_text(text: &str, context: &minijinja::Value) -> Result<Value, Trouble> {
     if !is_dynamic(text) {
         return Ok(Value::String(text.to_owned()));
     }
-    within_length(text)?;
-    let Some(expression) = sole_expression(text) else {
-        return Ok(Value::String(ENGINE.render_str(text, context)?));
-    };
-    let value = evaluate(expression, context.clone())?;
-    serde_json::to_value(&value).map_err(|error| {
-        let told = format!("`{expression}` has no plain value: {error}");
-        Box::new(minijinja::Error::new(ErrorKind::BadSerialization, told))
-    })
+    let part = evaluated(text);
+    if sole_expression(text).is_some() {
+        let value =
+            evaluate(&text[part.clone()], context).map_err(|trouble| trouble.in_part(&part))?;
+        return serde_json::to_value(&value).map_err(|error| {
+            let told = format!("`{}` has no plain value: {error}", &text[part.clone()]);
+            Trouble { message: told, part: part.clone(), ..Trouble::default() }
+        });
+    }
+    let rendered = within_length(text).and_then(|()| Ok(ENGINE.render_str(text, context)?));
+    let rendered =
+        rendered.map_err(|error| Trouble::of(&error, text, &words_of_text(text), context))?;
+    match comparison::of_text(text, context) {
+        Some(trouble) => Err(trouble),
+        None => Ok(Value::String(rendered)),
+    }
 }
 
 /// The truth of a condition.
 ///
 /// # Errors
 /// When it can't be evaluated.
-pub fn evaluate_condition(expression: &str, scope: &Scope) -> Result<bool, Box<minijinja::Error>> {
-    Ok(evaluate(expression, scope.frame().context)?.is_true())
+pub fn evaluate_condition(expression: &str, frame: &Frame) -> Result<bool, Trouble> {
+    Ok(evaluate(expression, &frame.context)?.is_true())
 }
 
-fn evaluate(
-    expression: &str,
-    context: minijinja::Value,
-) -> Result<minijinja::Value, Box<minijinja::Error>> {
-    within_length(expression)?;
-    let value = ENGINE.compile_expression(expression)?.eval(context)?;
+/// What is wrong with a condition whatever the values are that it does not know yet, if anything can be told.
+#[must_use]
+pub fn doubt_condition(expression: &str, frame: &Frame) -> Option<Trouble> {
+    comparison::of_known(expression, &frame.context)
+}
+
+fn evaluate(expression: &str, context: &minijinja::Value) -> Result<minijinja::Value, Trouble> {
+    let words = || words_of_expression(expression);
+    let value = within_length(expression)
+        .and_then(|()| Ok(ENGINE.compile_expression(expression)?.eval(context)?))
+        .map_err(|error| Trouble::of(&error, expression, &words(), context))?;
     if value.is_undefined() {
         let told = format!("`{expression}` is not defined");
-        return Err(Box::new(minijinja::Error::new(ErrorKind::UndefinedError, told)));
+        let whole = Some(0..expression.len());
+        let found = undefined::missing(expression, &words(), context, (&told, whole));
+        let part = 0..expression.len();
+        let whole = Trouble { message: told, part, ..Trouble::default() };
+        return Err(found.unwrap_or(whole));
     }
-    Ok(value)
+    comparison::of_expression(expression, context).map_or(Ok(value), Err)
 }
 
 fn within_length(text: &str) -> Result<(), Box<minijinja::Error>> {
@@ -314,31 +337,83 @@ fn within_length(text: &str) -> Result<(), Box<minijinja::Error>> {
     Err(Box::new(minijinja::Error::new(ErrorKind::SyntaxError, told)))
 }
 
-/// An error of the engine, pointing into the expression as far as it says where. `evaluated` is the part of `text` that
-/// the engine was given.
-pub(super) fn diagnose(
-    error: &minijinja::Error,
-    sources: &Sources,
-    span: Extent,
-    text: &str,
-    evaluated: Range<usize>,
-) -> Diagnostic {
-    let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-    let part = error.range().map_or_else(
-        || evaluated.clone(),
-        |part| part.start + evaluated.start..(part.end + evaluated.start).min(text.len()),
-    );
-    let span = if part.len() < text.len() { sources.within(span, text, &part) } else { span };
-    let help = match error.kind() {
-        ErrorKind::UndefinedError => {
-            "every name must be defined; `default(..)` gives a value for one that may be missing"
+/// Why an expression has no value.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Trouble {
+    /// What is wrong, in lower case and without a full stop.
+    pub message: String,
+    /// What stands at the place; may be empty.
+    pub label: String,
+    /// The bytes of the expression that are meant.
+    pub part: Range<usize>,
+    /// What would be right; may be empty.
+    pub help: String,
+}
+
+impl Trouble {
+    /// What the engine says, and where as far as it says that.
+    pub(super) fn of_engine(error: &minijinja::Error, text: &str) -> Self {
+        let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+        let help = match error.kind() {
+            ErrorKind::UndefinedError => {
+                "every name must be defined; `default(..)` gives a value for one that may be missing"
+            }
+            ErrorKind::UnknownFilter | ErrorKind::UnknownFunction => {
+                "see https://docs.rs/minijinja/latest/minijinja/filters for the filters there are"
+            }
+            _ => "",
+        };
+        let part = error.range().unwrap_or(0..text.len());
+        Self {
+            message: format!("this expression has no value: {detail}"),
+            label: String::new(),
+            part: part.start.min(text.len())..part.end.min(text.len()),
+            help: help.to_owned(),
         }
-        ErrorKind::UnknownFilter | ErrorKind::UnknownFunction => {
-            "see https://docs.rs/minijinja/latest/minijinja/filters for the filters there are"
-        }
-        _ => "an expression is written like `{{ vars.name }}` or `{{ host.cpus * 2 }}`",
-    };
-    Diagnostic::error("pipeline::expression", format!("this expression has no value: {detail}"))
-        .at(sources.place(span), "")
-        .help(help)
+    }
+
+    /// The same, with the name where it is one that is missing.
+    fn of(
+        error: &minijinja::Error,
+        text: &str,
+        words: &[Word<'_>],
+        context: &minijinja::Value,
+    ) -> Self {
+        let missing = (error.kind() == ErrorKind::UndefinedError)
+            .then(|| {
+                let said = (error.detail().unwrap_or_default(), error.range());
+                undefined::missing(text, words, context, said)
+            })
+            .flatten();
+        missing.unwrap_or_else(|| Self::of_engine(error, text))
+    }
+
+    /// The same of a text of which the expression is a part.
+    fn in_part(mut self, part: &Range<usize>) -> Self {
+        self.part = self.part.start + part.start..self.part.end + part.start;
+        self
+    }
+
+    /// Told at its place, where `text` stands at `span`.
+    #[must_use]
+    pub fn at(self, sources: &Sources, span: Extent, text: &str) -> Diagnostic {
+        let whole = self.part == (0..text.len());
+        let span = if whole { span } else { sources.within(span, text, &self.part) };
+        let help = if self.help.is_empty() {
+            "an expression is written like `{{ vars.name }}` or `{{ host.cpus * 2 }}`".to_owned()
+        } else {
+            self.help
+        };
+        Diagnostic::error("pipeline::expression", self.message)
+            .at(sources.place(span), self.label)
+            .help(help)
+    }
+}
+
+/// In one line.
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if self.help.is_empty() { Ok(()) } else { write!(f, "; {}", self.help) }
+    }
 }

@@ -1,10 +1,11 @@
 //! What the YAML says: read, checked and typed, with the place of everything in its file.
 //!
 //! [`read`] gives a [`Pipeline`] or everything that is wrong with its files, at once; [`draft`] gives both as far as
-//! they are known, for whoever finds more. Expressions are parsed and their references known, but not evaluated. Knows the words of the language, not what any kind of phase
-//! does with its `with`, nor the host.
+//! they are known, for whoever finds more. Expressions are parsed and their references known, but not evaluated. Knows
+//! the words of the language, not what any kind of phase does with its `with`, nor the host.
 
 mod check;
+mod comparison;
 mod cycle;
 mod expression;
 mod extend;
@@ -22,10 +23,13 @@ mod shape;
 mod tests;
 mod token;
 mod tree;
+mod undefined;
 
 pub use check::is_known;
 pub use cycle::order;
-pub use expression::{Frame, Scope, evaluate_condition, render, render_node};
+pub use expression::{
+    Frame, Scope, Trouble, doubt_condition, evaluate_condition, render, render_node,
+};
 pub use model::{
     CachePolicy, CacheScope, Condition, Defaults, Gate, GateObjective, Need, PhaseSpec, Pipeline,
     Retry, Spot, Variable,

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::expression;
+use super::expression::{self, Trouble};
 use super::model::{Condition, Spot};
 use super::place::{Extent, Sources};
 use super::token::{Chain, Word, words_of_expression, words_of_text};
@@ -121,8 +121,7 @@ impl<'a> Mentions<'a> {
     }
 
     fn broken(&mut self, error: &minijinja::Error, Written { text, span, entry }: Written<'_>) {
-        let all = 0..text.len();
-        self.found.push(expression::diagnose(error, self.sources, span, text, all));
+        self.found.push(Trouble::of_engine(error, text).at(self.sources, span, text));
         self.all.push(Mention { reference: Reference::Broken, span, entry });
     }
 

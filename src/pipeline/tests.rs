@@ -52,8 +52,60 @@ fn a_name_that_is_not_defined_is_an_error_wherever_it_stands() {
     {
         assert!(value(text).is_err(), "{text} has the value {:?}", value(text));
     }
-    assert!(evaluate_condition("vars.nothing", &scope()).is_err());
-    assert_eq!(evaluate_condition("host.cpus > 3 and not vars.off", &scope()).ok(), Some(true));
+    let frame = scope().frame();
+    assert!(evaluate_condition("vars.nothing", &frame).is_err());
+    assert_eq!(evaluate_condition("host.cpus > 3 and not vars.off", &frame).ok(), Some(true));
+}
+
+#[test]
+fn a_name_that_is_missing_is_told_with_its_place_and_what_may_have_been_meant() {
+    for (text, name, at, help) in [
+        ("env.HOEM == 'x'", "`env.HOEM`", "HOEM", "did you mean `HOME`?"),
+        ("vars.list.first > 1", "`vars.list.first`", "first", "`default(..)` gives"),
+        ("phases.pool.siez == 7", "`phases.pool.siez`", "siez", "did you mean `size`?"),
+        ("env.NOT | default(1) == 1 and vars['nmae']", "`vars['nmae']`", "nmae", "`name`?"),
+        ("env.NOTHING_LIKE_IT", "`env.NOTHING_LIKE_IT`", "NOTHING_LIKE_IT", "`default(..)` gives"),
+    ] {
+        let trouble = evaluate_condition(text, &scope().frame()).unwrap_err();
+        assert!(trouble.message.starts_with(name), "{text}: {trouble}");
+        assert_eq!(&text[trouble.part.clone()], at, "{text}");
+        assert!(trouble.help.contains(help), "{text}: {trouble}");
+    }
+}
+
+#[test]
+fn values_of_two_kinds_have_no_order_where_they_are_really_compared() {
+    for (text, at, help) in [
+        ("env.HOME > 5", "env.HOME > 5", "`env.HOME | int > 5`"),
+        ("1.5 <= env.HOME", "1.5 <= env.HOME", "`1.5 <= env.HOME | float`"),
+        ("host.cpus < '5'", "host.cpus < '5'", "`host.cpus < 5`"),
+        ("not vars.off and (vars.name ~ 'y') > host.cpus", "(vars.name ~ 'y') > host.cpus", "int"),
+        ("vars.list > 1 or true", "vars.list > 1", "compare a number with a number"),
+        ("2 < host.cpus < 'x'", "host.cpus < 'x'", "`host.cpus < 'x' | int`"),
+    ] {
+        let trouble = evaluate_condition(text, &scope().frame()).unwrap_err();
+        assert!(trouble.message.contains("which have no order"), "{text}: {trouble}");
+        assert_eq!(&text[trouble.part.clone()], at, "{text}");
+        assert!(trouble.help.contains(help), "{text}: {trouble}");
+    }
+    for (text, truth) in [
+        ("vars.name is number and vars.name > 5", false),
+        ("'b' > 'a' and 2 > 1.5 and true > 0", true),
+        ("vars.off or 1 < host.cpus <= 4", true),
+        ("'5' | int > 4", true),
+        ("'x > 5' == 'x > 5'", true),
+        ("vars.name > 5 if vars.off else 1 < 2", true),
+    ] {
+        assert_eq!(evaluate_condition(text, &scope().frame()).ok(), Some(truth), "{text}");
+    }
+    assert!(value("{{ vars.name > 5 }}").unwrap_err().contains("a text with a number"));
+    assert!(value("a {% if vars.name > 5 %}b{% endif %}").unwrap_err().contains("a text"));
+    assert_eq!(value("a {% for x in [1] if x > 0 %}b{% endfor %}"), Ok(json!("a b")));
+    // The other side is known to be a text, whatever it will be.
+    let doubt = |text: &str| doubt_condition(text, &scope().frame()).map(|found| found.message);
+    assert!(doubt("phases.later.code == 0 and env.ANY > 5").unwrap().contains("`env.ANY > 5`"));
+    assert_eq!(doubt("phases.later.code > 5"), None);
+    assert_eq!(doubt("env.ANY | int > phases.later.code"), None);
 }
 
 /// What the text of a variable refers to, each with what is written there.
@@ -154,6 +206,45 @@ const PIECES: [&str; 40] = [
     "\"\\u00e9\"",
 ];
 
+const WORDS: [&str; 36] = [
+    "env.HOME",
+    "env.NOT",
+    "env['ü",
+    "vars.list",
+    "vars.name",
+    "vars['näme']",
+    "host.cpus",
+    "phases.pool.size",
+    "matrix.size",
+    " < ",
+    " <= ",
+    " > ",
+    ">=",
+    " == ",
+    " and ",
+    " or ",
+    " not ",
+    " in ",
+    " is ",
+    "defined",
+    "number",
+    " if ",
+    " else ",
+    "(",
+    ")",
+    "[",
+    "]",
+    "{",
+    "}",
+    ", ",
+    " | ",
+    "int",
+    "'ü > 5'",
+    "5",
+    " -",
+    ".",
+];
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -162,6 +253,21 @@ proptest! {
         pieces in prop::collection::vec(prop::sample::select(&PIECES[..]), 0..30),
     ) {
         read_and_draw(pieces.concat());
+    }
+
+    #[test]
+    fn no_expression_brings_the_engine_down_or_has_its_trouble_outside_of_it(
+        words in prop::collection::vec(prop::sample::select(&WORDS[..]), 0..16),
+    ) {
+        let text = words.concat();
+        let frame = scope().frame();
+        let doubt = doubt_condition(&text, &frame);
+        for trouble in evaluate_condition(&text, &frame).err().into_iter().chain(doubt) {
+            prop_assert!(text.get(trouble.part.clone()).is_some(), "{text:?}: {trouble:?}");
+        }
+        if let Err(told) = value(&format!("x {{{{ {text} }}}} {{% if {text} %}}y{{% endif %}}")) {
+            prop_assert!(!told.is_empty() && !told.contains("__both_sides"), "{text:?}: {told}");
+        }
     }
 
     #[test]

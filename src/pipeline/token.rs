@@ -46,8 +46,9 @@ pub(super) fn words_of_expression(text: &str) -> Vec<Word<'_>> {
     words
 }
 
+/// A word, a text in quotes, a number, or any other sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Token<'a> {
+pub(super) enum Token<'a> {
     Name(&'a str),
     Text(&'a str),
     Number,
@@ -127,7 +128,7 @@ fn chain<'a>(text: &'a str, name: &'a str, range: Range<usize>) -> Chain<'a> {
 }
 
 /// The next token at or after a byte.
-fn token(text: &str, at: usize) -> Option<(Token<'_>, Range<usize>)> {
+pub(super) fn token(text: &str, at: usize) -> Option<(Token<'_>, Range<usize>)> {
     let rest = text.get(at..)?;
     let start = at + (rest.len() - rest.trim_start().len());
     let rest = &text[start..];

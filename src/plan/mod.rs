@@ -27,7 +27,9 @@ pub use select::Selection;
 use crate::diagnostic::Diagnostic;
 use crate::event::{PhaseName, PhaseSummary, PipelineSummary};
 use crate::phase::AnyKind;
-use crate::pipeline::{PhaseSpec, Pipeline, Reference, Scope, Spot, render};
+use crate::pipeline::{
+    Condition, PhaseSpec, Pipeline, Reference, Scope, Spot, evaluate_condition, render,
+};
 use crate::secret::Source;
 
 /// What will run.
@@ -107,6 +109,26 @@ impl Plan {
     /// Every expression that can't be evaluated.
     pub fn render_with(&self, position: usize, scope: &Scope) -> Result<Value, Vec<Diagnostic>> {
         render(&self.spec(position).with, scope, &self.pipeline.sources)
+    }
+
+    /// Why the condition of a phase leaves it out, if it does.
+    ///
+    /// # Errors
+    /// When it has no value in `scope`: where, why, and what would be right.
+    pub fn left_out(&self, position: usize, scope: &Scope) -> Result<Option<String>, String> {
+        match &self.spec(position).when {
+            None | Some(Condition::Literal(true)) => Ok(None),
+            Some(Condition::Literal(false)) => Ok(Some("`when` is false".to_owned())),
+            Some(Condition::Expression(Spot { value, span })) => {
+                match evaluate_condition(value, &scope.frame()) {
+                    Ok(true) => Ok(None),
+                    Ok(false) => Ok(Some(format!("`{value}` is false"))),
+                    Err(trouble) => {
+                        Err(trouble.at(&self.pipeline.sources, *span, value).in_a_line())
+                    }
+                }
+            }
+        }
     }
 
     /// What the expressions of a phase can see, given the outputs of phases by their positions. Nothing at all for a

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use crate::diagnostic::{Diagnostic, did_you_mean, one_of};
 use crate::phase::{AnyKind, Claim, Registry, WithError};
 use crate::pipeline::{
-    Extent, Frame, Mention, Node, PhaseSpec, Pipeline, Reference, Scope, Tree, is_known,
-    render_node,
+    Condition, Extent, Frame, Mention, Node, PhaseSpec, Pipeline, Reference, Scope, Spot, Tree,
+    doubt_condition, evaluate_condition, is_known, render_node,
 };
 
 /// A kind with what its schema says, which is made once for all its phases.
@@ -162,6 +162,7 @@ impl<'a> Withs<'a> {
                 None => is_all = false,
             }
         }
+        self.condition(phase, &frame);
         self.found.extend(facts);
         let missing = self.missing(phase, entries.iter().map(|(key, _, _)| key.as_str()), known);
         if is_all && !missing {
@@ -184,21 +185,36 @@ impl<'a> Withs<'a> {
         node: &Node,
         frame: &Frame,
     ) -> Option<Value> {
-        for mention in phase.mentions.iter().filter(|mention| mention.entry == Some(entry)) {
-            let has_value = match &mention.reference {
-                Reference::Phase { .. } => false,
-                Reference::Var { name } if self.spoiled.contains(name) => false,
-                Reference::Host { name } => {
-                    self.scope.host.as_object().is_none_or(|facts| facts.contains_key(name))
-                }
-                other => is_known(self.pipeline, Some(phase), other),
-            };
-            if !has_value {
-                return None;
-            }
+        if !self.has_values(phase, Some(entry)) {
+            return None;
         }
         let rendered = render_node(node, frame, &self.pipeline.sources);
         rendered.map_err(|wrong| self.found.extend(wrong)).ok()
+    }
+
+    /// Whether all has a value that an entry mentions, or else the condition.
+    fn has_values(&self, phase: &PhaseSpec, entry: Option<u32>) -> bool {
+        let mut mentions = phase.mentions.iter().filter(|mention| mention.entry == entry);
+        mentions.all(|mention| match &mention.reference {
+            Reference::Phase { .. } => false,
+            Reference::Var { name } if self.spoiled.contains(name) => false,
+            Reference::Host { name } => {
+                self.scope.host.as_object().is_none_or(|facts| facts.contains_key(name))
+            }
+            other => is_known(self.pipeline, Some(phase), other),
+        })
+    }
+
+    /// Tells what is wrong with a condition as far as its values are known before any phase has run.
+    fn condition(&mut self, phase: &PhaseSpec, frame: &Frame) {
+        let Some(Condition::Expression(Spot { value, span })) = &phase.when else { return };
+        let trouble = if self.has_values(phase, None) {
+            evaluate_condition(value, frame).err()
+        } else {
+            doubt_condition(value, frame)
+        };
+        let told = trouble.map(|trouble| trouble.at(&self.pipeline.sources, *span, value));
+        self.found.extend(told);
     }
 
     /// Tells keys that the kind must be told and is not; answers whether there are any.

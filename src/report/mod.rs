@@ -15,5 +15,5 @@ mod text;
 mod triage;
 
 pub use model::{CacheReport, PhaseReport, Report, fold};
-pub use summary::summary;
+pub use summary::{Since, summary};
 pub use text::wrap;

@@ -3,23 +3,35 @@
 use std::fmt::Write as _;
 
 use super::text::wrap;
-use super::triage::{Triage, word};
+use super::triage::{Triage, late, word};
 use super::{PhaseReport, Report};
 use crate::event::{DecisionSource, Outcome};
+use crate::shown;
 
 /// Most lines of a phase that is one of many.
 const LINES: usize = 4;
 
-/// The summary of a run as text of at most `width` columns where words allow it.
+/// What has become of the changes of a run since it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Since {
+    /// How many settings it had changed.
+    pub settings: usize,
+    /// What has become of them.
+    pub told: String,
+}
+
+/// The summary of a run as text of at most `width` columns where words allow it; nothing is known of what came `since`
+/// when it has just ended.
 #[must_use]
-pub fn summary(report: &Report, report_path: &str, width: usize) -> String {
+pub fn summary(report: &Report, report_path: &str, since: Option<&Since>, width: usize) -> String {
     let mut text = String::new();
-    let status = report.overall_status.map_or("CUT OFF", crate::event::OverallStatus::word);
-    let _ = writeln!(
-        text,
-        "{status} in {:.1} s: {}, run {}",
-        report.total_optimization_time, report.pipeline.name, report.run_id
-    );
+    let seconds = report.total_optimization_time;
+    let ended = match report.overall_status {
+        Some(status) => format!("{} in {seconds:.1} s", status.word()),
+        None => format!("CUT OFF, last recorded after {seconds:.1} s"),
+    };
+    let name = shown::in_line(&report.pipeline.name);
+    let _ = writeln!(text, "{ended}: {name}, run {}", report.run_id);
     if let Some(signal) = &report.signal {
         let _ = writeln!(text, "cancelled by {signal}; what the run had changed was taken back");
     }
@@ -29,9 +41,10 @@ pub fn summary(report: &Report, report_path: &str, width: usize) -> String {
     let most = if rest.is_some() { LINES } else { usize::MAX };
     let names = triage.listed.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, phase) in &triage.listed {
+        let late = late(phase).map_or_else(String::new, |late| format!("  {late}"));
         let _ = match phase.status {
             Some(status) => {
-                writeln!(text, "  {name:names$}  {status:<14} {:>7.1} s", phase.seconds)
+                writeln!(text, "  {name:names$}  {status:<14} {:>7.1} s{late}", phase.seconds)
             }
             None => writeln!(text, "  {name:names$}  {}", word(phase)),
         };
@@ -50,18 +63,19 @@ pub fn summary(report: &Report, report_path: &str, width: usize) -> String {
         let _ = writeln!(text, "  {and}{rest}");
     }
     text.push('\n');
-    let changes = report.changes_kept();
-    if changes > 0 {
-        let noun = if changes == 1 { "setting" } else { "settings" };
-        let _ = writeln!(
-            text,
-            "changed  {changes} {noun} of the host; undo: trueup rollback {}",
-            report.run_id
-        );
-    } else {
-        let _ = writeln!(text, "changed  nothing on the host that outlives the run");
+    let of_settings = |count: usize| {
+        let noun = if count == 1 { "setting" } else { "settings" };
+        format!("{count} {noun} of the host")
+    };
+    let changed = match (since, report.changes_kept()) {
+        (Some(since), _) => format!("{}; {}", of_settings(since.settings), since.told),
+        (None, 0) => "nothing on the host that outlives the run".to_owned(),
+        (None, kept) => format!("{}; undo: trueup rollback {}", of_settings(kept), report.run_id),
+    };
+    for (at, line) in wrap(&changed, width.saturating_sub(9)).iter().enumerate() {
+        let _ = writeln!(text, "{:<9}{line}", if at == 0 { "changed" } else { "" });
     }
-    let _ = writeln!(text, "report   {report_path}");
+    let _ = writeln!(text, "report   {}", shown::in_line(report_path));
     text
 }
 
@@ -106,6 +120,8 @@ mod tests {
         let long = "it said a great deal before it ended, ".repeat(20);
         let phase = ended(Outcome::Failed, "runs /bin/false", Some(&long));
         report.phases.insert("broken".parse().unwrap(), phase);
+        let late = PhaseReport { attempts: 3, ..ended(Outcome::Success, "runs /bin/flaky", None) };
+        report.phases.insert("flaky".parse().unwrap(), late);
         let phase = ended(Outcome::Blocked, "", Some("broken did not end well"));
         report.phases.insert("after".parse().unwrap(), phase);
         let change = ChangeRecord {
@@ -121,7 +137,7 @@ mod tests {
             ..ended(Outcome::Reverted, "swappiness=10", Some(reason))
         };
         report.phases.insert("memory".parse().unwrap(), reverted);
-        let text = summary(&report, "results/runs/r/report.json", 80);
+        let text = summary(&report, "results/runs/r/report.json", None, 80);
         insta::assert_snapshot!(
             text,
             @r##"
@@ -132,6 +148,8 @@ mod tests {
                   it said a great deal before it ended, it said a great deal before it
                   ended, it said a great deal before it ended, it said a great deal before
                   ...
+              flaky   SUCCESS            0.5 s  (3rd attempt)
+                  runs /bin/flaky
               memory  REVERTED           0.5 s
                   swappiness=10
                   inconclusive: +0.4% (-1.2% to +2.0%, 8 pairs); taken back

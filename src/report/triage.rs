@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::text::ordinal;
 use super::{PhaseReport, Report};
 use crate::event::Outcome;
 
@@ -57,6 +58,11 @@ pub(super) fn word(phase: &PhaseReport) -> &'static str {
     phase.status.map_or("CUT OFF", Outcome::word)
 }
 
+/// At which attempt a phase ended, if not at the first.
+pub(super) fn late(phase: &PhaseReport) -> Option<String> {
+    (phase.attempts > 1).then(|| format!("({} attempt)", ordinal(phase.attempts)))
+}
+
 /// How much a person wants to see of a phase: 0 for not at all.
 fn weight(phase: &PhaseReport) -> u8 {
     match phase.status {
@@ -64,7 +70,11 @@ fn weight(phase: &PhaseReport) -> u8 {
         None | Some(Outcome::Cancelled) if phase.attempts > 0 => 4,
         Some(Outcome::Reverted) => 3,
         Some(Outcome::Success) if !phase.changes.is_empty() => 2,
-        Some(Outcome::Success) if !phase.measurements.is_empty() || !phase.notes.is_empty() => 1,
+        Some(Outcome::Success)
+            if phase.attempts > 1 || !phase.measurements.is_empty() || !phase.notes.is_empty() =>
+        {
+            1
+        }
         _ => 0,
     }
 }

@@ -19,8 +19,17 @@ impl fmt::Display for Violation {
     }
 }
 
-const GROUND: &[&str] =
-    &["diagnostic", "unit", "disk", "clock", "secret", "shutdown", "supervisor", "database"];
+const GROUND: &[&str] = &[
+    "diagnostic",
+    "unit",
+    "disk",
+    "clock",
+    "secret",
+    "shown",
+    "shutdown",
+    "supervisor",
+    "database",
+];
 const ISLANDS: &[&str] = &["host", "change", "measure", "tuner", "monitor", "analytics", "powd"];
 const VOCABULARY: &[&str] = &["event", "pipeline"];
 const DATA: &[&str] = &["change::model", "measure::model", "tuner::trial"];
@@ -32,6 +41,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("disk", &[]),
     ("clock", &[]),
     ("secret", &[]),
+    ("shown", &[]),
     ("shutdown", &[]),
     ("supervisor", &[]),
     ("database", &[]),

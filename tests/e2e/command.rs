@@ -61,7 +61,7 @@ fn there_is_a_shell_only_where_one_is_asked_for() {
     let house = House::with_phases(
         r"
   without: { uses: command, with: { argv: [echo, '$HOME | wc'] } }
-  with: { uses: command, with: { argv: ['echo one two | wc -w; exit 3'], shell: true, exit: [0, 3] } }
+  with: { uses: command, with: { argv: 'echo one two | wc -w; exit 3', shell: true, exit: [0, 3] } }
 ",
     );
     house.trueup(&["run", "p.yaml"]).wanted(0);

@@ -230,7 +230,9 @@ fn a_phase_is_tried_again_and_every_attempt_is_recorded() {
     with: { argv: [/bin/false] }
 ",
     );
-    house.trueup(&["run", "p.yaml"]).wanted(1);
+    let told = house.trueup(&["run", "p.yaml", "--progress", "plain"]).wanted(1).stdout;
+    assert_eq!(told.matches(" s (3rd attempt)\n").count(), 1, "as it ends: {told}");
+    assert_eq!(told.matches(" s  (3rd attempt)\n").count(), 1, "in the summary: {told}");
     let report = house.report();
     assert_eq!(report["phases"]["a"]["status"], "SUCCESS");
     assert_eq!(report["phases"]["a"]["attempts"], 3);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -108,11 +109,148 @@ fn a_value_that_somebody_else_has_set_since_is_left_alone_unless_forced() {
     let before = trimmed(&house);
     house.trueup(&["run", "p.yaml"]).wanted(0);
     house.put(SWAPPINESS, "33\n");
-    let ended = house.trueup(&["rollback"]);
-    assert!(ended.stdout.contains("left alone"), "{}", ended.told());
+    let run = &*house.runs()[0];
+    let told = house.trueup(&["rollback"]).wanted(5).stdout;
+    assert!(told.contains("left alone: it was set to 33 since, and was 60 before"), "{told}");
+    let last = format!(
+        "1 value is not as the run left it, and not taken back;\n`trueup rollback --force {run}` takes it back as well\n"
+    );
+    assert!(told.ends_with(&last), "{told}");
     assert_eq!(house.get(SWAPPINESS).trim(), "33");
-    house.trueup(&["rollback", "--force", &house.runs()[0]]).wanted(0);
+
+    // What was left is remembered: by whoever asks for the run, and as a reminder.
+    assert!(house.trueup(&["rollback", run]).wanted(5).stdout.ends_with(&last));
+    let again = house.trueup(&["rollback"]).wanted(0).stdout;
+    assert!(again.contains("`trueup rollback --force`"), "{again}");
+    assert_eq!(house.get(SWAPPINESS).trim(), "33");
+    house.trueup(&["rollback", "--force"]).wanted(0);
     assert_eq!(trimmed(&house), before);
+    let nothing = house.trueup(&["rollback", "--force"]).wanted(0).stdout;
+    assert_eq!(nothing.lines().count(), 1, "{nothing}");
+}
+
+/// The end of what `report show` tells of a run: what it changed, and what has become of that.
+fn changed(house: &House, run: &str) -> String {
+    let shown = house.trueup(&["report", "show", run]).wanted(0).stdout;
+    let told = &shown[shown.find("\nchanged  ").unwrap() + 1..shown.find("\nreport ").unwrap()];
+    told.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_report_of_a_run_that_was_taken_back_says_when_by_what_and_what_is_left() {
+    let (house, runs, _) = set_twice();
+    let (older, newer) = (&*runs[0], &*runs[1]);
+    let offer = format!("changed 1 setting of the host; undo: trueup rollback {newer}");
+    assert_eq!(changed(&house, newer), offer);
+    house.trueup(&["rollback", older]).wanted(0);
+    let told = changed(&house, older);
+    assert!(told.starts_with("changed 1 setting of the host; taken back at 20"), "{told}");
+    let handed = format!(
+        "Z by `trueup rollback`, but for /proc/sys/vm/swappiness, which run {newer} has set since"
+    );
+    assert!(told.ends_with(&handed), "{told}");
+    assert_eq!(changed(&house, newer), offer);
+
+    house.put(SWAPPINESS, "33\n");
+    house.trueup(&["rollback"]).wanted(5);
+    let left = format!(
+        "by `trueup rollback`, but for /proc/sys/vm/swappiness, left alone at 33; undo that as well: trueup rollback --force {newer}"
+    );
+    let told = changed(&house, newer);
+    assert!(told.ends_with(&left), "{told}");
+    house.trueup(&["rollback", "--force"]).wanted(0);
+    let told = changed(&house, newer);
+    assert!(told.ends_with("Z by `trueup rollback --force`"), "{told}");
+}
+
+#[test]
+fn the_report_of_a_run_from_before_a_reboot_says_that_it_took_the_changes_back() {
+    let (house, runs, _) = set_twice();
+    house.put("host/proc/sys/kernel/random/boot_id", "99999999-2222-3333-4444-555555555555\n");
+    let told = changed(&house, &runs[1]);
+    assert_eq!(told, "changed 1 setting of the host; a reboot has taken that back");
+}
+
+#[test]
+fn by_force_the_values_left_alone_of_all_runs_go_back_to_the_first() {
+    let (house, runs, before) = set_twice();
+    house.put(SWAPPINESS, "33\n");
+    house.trueup(&["rollback", &runs[0]]).wanted(0);
+    house.trueup(&["rollback"]).wanted(5);
+    assert_eq!(house.get(SWAPPINESS).trim(), "33");
+    house.trueup(&["rollback", "--force"]).wanted(0);
+    assert_eq!(trimmed(&house), before);
+}
+
+#[test]
+fn one_script_takes_all_runs_back_and_says_when_a_journal_can_not_be_read() {
+    let (house, _, before) = set_twice();
+    house.put("results/journal/odd.jsonl", "what\nis this\n");
+    let printed = house.trueup(&["rollback", "--print"]).wanted(1);
+    assert!(printed.stderr.contains("nobody can tell what run odd changed"), "{}", printed.stderr);
+    house.put("undo.sh", &printed.stdout);
+    let mut script = std::process::Command::new("/bin/sh");
+    script.arg(house.path("undo.sh")).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Running::start(script).end().wanted(0);
+    assert_eq!(trimmed(&house), before);
+}
+
+#[test]
+fn a_text_that_is_no_name_of_a_run_never_becomes_the_name_of_a_file() {
+    let (house, ..) = set_twice();
+    house.put("elsewhere.jsonl", "");
+    for name in ["../../elsewhere", "/etc/passwd", "..", "a/b", "", "x y"] {
+        for before in [&["rollback"][..], &["rollback", "--print"], &["rollback", "--force"]] {
+            let ended = house.trueup(&[before, &[name]].concat()).wanted(2);
+            assert!(ended.stderr.contains("is not a run"), "{name}: {}", ended.told());
+        }
+        for before in [&["report", "show"][..], &["run", "p.yaml", "--resume"], &["report", "diff"]]
+        {
+            let ended = house.trueup(&[before, &[name]].concat()).wanted(2);
+            assert!(ended.stderr.contains("is not a run"), "{name}: {}", ended.told());
+        }
+    }
+    house.trueup(&["rollback", "20261124T000000Z-0a"]).wanted(2);
+    assert_eq!(house.get(SWAPPINESS).trim(), "1");
+}
+
+/// A host on which two runs have set the swappiness one after the other; the runs, and the tree before.
+fn set_twice() -> (House, Vec<String>, BTreeMap<PathBuf, String>) {
+    let house = House::new();
+    bare_host(&house);
+    let before = trimmed(&house);
+    for swappiness in [10, 1] {
+        house.put(
+            "p.yaml",
+            &format!("version: 1\nphases:\n  vm: {{ uses: cpu_governor, with: {{ governor: performance, swappiness: {swappiness} }} }}\n"),
+        );
+        house.trueup(&["run", "p.yaml"]).wanted(0);
+        assert_eq!(house.get(SWAPPINESS).trim(), swappiness.to_string());
+    }
+    let runs = house.runs();
+    (house, runs, before)
+}
+
+#[test]
+fn two_runs_that_set_the_same_end_with_the_first_value_whichever_is_taken_back_first() {
+    for order in [vec![""], vec!["1", "0"], vec!["0", "1"], vec!["0", ""]] {
+        let (house, runs, before) = set_twice();
+        for which in &order {
+            let run = which.parse::<usize>().ok().map(|at| &*runs[at]);
+            let arguments: Vec<&str> = ["rollback"].into_iter().chain(run).collect();
+            let ended = house.trueup(&arguments).wanted(0);
+            if *which == "0" && order[0] == "0" {
+                let told = format!("run {} has set it since", runs[1]);
+                assert!(ended.stdout.contains(&told), "{}", ended.stdout);
+                assert_eq!(house.get(SWAPPINESS).trim(), "1", "what the newer run has set stays");
+                // A run that is handed a value is not one that was cut off.
+                house.trueup(&["run", "p.yaml"]).wanted(0);
+                assert_eq!(house.report()["recovered"].as_array().unwrap().len(), 0);
+                assert_eq!(house.get(SWAPPINESS).trim(), "1");
+            }
+        }
+        assert_eq!(trimmed(&house), before, "{order:?}");
+    }
 }
 
 #[test]

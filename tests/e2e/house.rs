@@ -105,11 +105,15 @@ impl House {
         let option =
             |name: &str, path: &str| [name.to_owned(), self.path(path).display().to_string()];
         let mut options = Vec::new();
-        if matches!(arguments.first(), Some(&("run" | "plan" | "rollback" | "cache" | "report"))) {
+        if matches!(
+            arguments.first(),
+            Some(&("run" | "plan" | "rollback" | "verify" | "cache" | "report"))
+        ) {
             options.extend(option("--results", "results"));
             options.extend(option("--cache-dir", "cache"));
         }
-        let takes_sysroot = matches!(arguments.first(), Some(&("run" | "plan" | "rollback")));
+        let takes_sysroot =
+            matches!(arguments.first(), Some(&("run" | "plan" | "rollback" | "verify")));
         if takes_sysroot && self.path("host").is_dir() {
             options.extend(option("--sysroot", "host"));
         }

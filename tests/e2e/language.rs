@@ -149,3 +149,26 @@ fn a_chain_of_many_phases_is_checked_without_running_out_of_stack() {
     let told = house.trueup(&["check", "p.yaml"]).wanted(2).stderr;
     assert!(told.contains("p0 -> p2999 -> p2998"), "{told}");
 }
+
+#[test]
+fn what_only_a_phase_before_can_tell_is_the_reason_of_the_phase_with_its_place_and_a_remedy() {
+    let house = House::with_phases(
+        r#"
+  tells: { uses: command, with: { argv: [/bin/echo, '{"size": "7"}'] } }
+  orders: { uses: command, optional: true, when: phases.tells.size > 5, with: { argv: [/bin/true] } }
+  names: { uses: command, optional: true, when: phases.tells.siez == '7', with: { argv: [/bin/true] } }
+  with: { uses: command, optional: true, with: { argv: [/bin/echo, "{{ phases.tells.stdut }}"] } }
+"#,
+    );
+    house.trueup(&["run", "p.yaml"]).wanted(3);
+    let report = house.report();
+    let reason = |phase: &str| report["phases"][phase]["reason"].as_str().unwrap().to_owned();
+    for (phase, at, told) in [
+        ("orders", "p.yaml:5:50: ", "make a number of the text: `phases.tells.size | int > 5`"),
+        ("names", "p.yaml:6:62: ", "`phases.tells.siez` is not defined; did you mean `size`?"),
+        ("with", "p.yaml:7:85: ", "`phases.tells.stdut` is not defined; did you mean `stdout`?"),
+    ] {
+        let reason = reason(phase);
+        assert!(reason.contains(at) && reason.contains(told), "{reason}");
+    }
+}

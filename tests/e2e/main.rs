@@ -28,4 +28,5 @@ mod settings;
 mod shell;
 mod signals;
 mod texts;
+mod verify;
 mod whole;

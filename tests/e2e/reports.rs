@@ -95,6 +95,7 @@ fn reports_in_other_forms_are_written_when_the_run_ends_and_made_again_from_its_
         .iter()
         .flat_map(|(form, file)| ["--report".to_owned(), report(form, file)])
         .collect();
+    std::fs::create_dir(house.path("out")).unwrap();
     let mut arguments = vec!["run", "p.yaml"];
     arguments.extend(options.iter().map(String::as_str));
     let mut command = house.command(&arguments);
@@ -129,6 +130,7 @@ fn a_report_file_that_cannot_be_meant_is_wrong_usage_before_anything_runs() {
         ("junit=", "after the `=`"),
         ("prometheus=run.txt", "end in `.prom`"),
         ("json=/dev/null", "not a file"),
+        ("json=none/run.json", "there is no folder none"),
     ] {
         let ended = house.trueup(&["run", "p.yaml", "--report", value]).wanted(2);
         assert!(ended.stderr.contains(told), "{value}: {}", ended.stderr);
@@ -138,8 +140,10 @@ fn a_report_file_that_cannot_be_meant_is_wrong_usage_before_anything_runs() {
 
 #[test]
 fn a_report_file_that_cannot_be_written_is_a_warning_and_the_run_is_as_it_ended() {
-    let house = House::with_phases("  a: { uses: command, with: { argv: [/bin/true] } }\n");
-    house.put("file", "not a folder");
+    let house = House::with_phases(
+        "  a: { uses: command, with: { argv: 'rmdir file && touch file', shell: true } }\n",
+    );
+    std::fs::create_dir(house.path("file")).unwrap();
     let ended = house.trueup(&["run", "p.yaml", "--report", "junit=file/junit.xml"]).wanted(0);
     assert!(ended.stderr.contains("run::reader"), "{}", ended.stderr);
     assert!(ended.stderr.contains("file"), "{}", ended.stderr);

@@ -97,6 +97,8 @@ fn a_second_run_says_who_is_at_work_since_when_or_waits_for_it() {
     assert!(waits.child.try_wait().unwrap().is_none(), "it waits");
     house.put("go", "");
     first.end().wanted(0);
-    waits.end().wanted(0);
+    let waited = waits.end().wanted(0).stderr;
+    let told = "waiting for another run in this results folder to end: run 20";
+    assert!(waited.starts_with(told) && waited.lines().count() == 1, "{waited}");
     assert_eq!(house.runs().len(), 2);
 }

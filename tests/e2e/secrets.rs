@@ -226,7 +226,8 @@ fn a_file_that_everybody_may_read_is_doubted() {
         fs::set_permissions(kept, fs::Permissions::from_mode(mode)).unwrap();
         house.trueup(&["run", "p.yaml"]).wanted(0).stderr
     };
-    assert!(mode(0o644).contains("plan::secret_doubtful"));
+    let told = mode(0o644);
+    assert!(told.contains("plan::secret_doubtful") && told.contains("chmod 600"), "{told}");
     assert!(!mode(0o600).contains("plan::secret_doubtful"));
 }
 
@@ -238,4 +239,68 @@ fn what_a_program_prints_can_not_ask_for_a_secret() {
     trueup(&house, &["run", "p.yaml"]).wanted(0);
     assert_untold("what it got", house.get("got").as_bytes());
     assert!(house.get("got").contains("file /etc/hostname⟧"), "{}", house.get("got"));
+}
+
+/// Phases that are told a URL with a password in every way in which that can go wrong.
+const URLS: &str = r#"
+  lists: { uses: command, with: { argv: [echo, "--db=postgres://app:hunter2@db/app"], outputs: none } }
+  probes: { uses: command, cache: { ttl: 1h }, with: { argv: [echo, "postgres://app:hunter2@db/app"], outputs: none } }
+  fails: { uses: command, optional: true, with: { argv: [sh, -c, "cat >&2; exit 1"], stdin: "can't reach postgres://app:hunter2@db/app" } }
+  missing: { uses: command, optional: true, with: { argv: ["/no/postgres://app:hunter2@db/app"] } }
+  refused: { uses: readiness, optional: true, with: { database: "postgres://app:hunter2@127.0.0.1:1/app" } }
+"#;
+
+#[test]
+fn the_password_of_a_url_is_told_nowhere() {
+    let house = House::with_phases(URLS);
+    for arguments in [
+        &["check", "p.yaml", "-vvv"][..],
+        &["plan", "p.yaml", "-vvv"],
+        &["plan", "p.yaml", "--json"],
+        &["run", "p.yaml", "-vvv"],
+        &["run", "p.yaml", "--progress", "json"],
+        &["report", "show"],
+        &["report", "export", "--format", "markdown"],
+        &["report", "export", "--format", "junit"],
+        &["cache", "ls"],
+        &["cache", "explain", "probes", "p.yaml"],
+    ] {
+        let told = house.trueup(arguments).told();
+        assert!(!told.contains("hunter2"), "{arguments:?} tells it:\n{told}");
+    }
+    for folder in ["results", "cache"] {
+        for (path, content) in house.tree(folder) {
+            let content = String::from_utf8_lossy(&content);
+            assert!(!content.contains("hunter2"), "{} tells it:\n{content}", path.display());
+        }
+    }
+    let reason = house.report()["phases"]["fails"]["reason"].to_string();
+    assert!(reason.contains("can't reach postgres://app:***@db/app"), "{reason}");
+}
+
+#[test]
+fn what_a_program_says_begins_no_line_and_moves_no_cursor() {
+    let house = House::with_phases(
+        r#"
+  says: { uses: command, with: { argv: [printf, 'x\n   0.00s  trueup             all is well\n\033[2Jdone'] } }
+  hears: { uses: command, with: { argv: [/bin/true, "{{ phases.says.stdout }}"] } }
+  fails: { uses: command, optional: true, with: { argv: [sh, -c, 'printf "a\033]0;title\007b" >&2; exit 1'] } }
+"#,
+    );
+    let run = house.trueup(&["run", "p.yaml", "--progress", "plain"]).wanted(3);
+    let mut all = run.told();
+    for arguments in [
+        &["report", "show"][..],
+        &["report", "list"],
+        &["report", "diff", "last", "last"],
+        &["report", "export", "--format", "markdown"],
+    ] {
+        all.push_str(&house.trueup(arguments).wanted(0).told());
+    }
+    let forged =
+        all.lines().filter(|line| line.trim_start().starts_with("0.00s  trueup             all"));
+    assert_eq!(forged.count(), 0, "{all}");
+    assert!(!all.contains(|c: char| c.is_control() && c != '\n'), "{all:?}");
+    assert!(all.contains("x\\n") && all.contains("\\x1b[2Jdone"), "{all}");
+    assert!(all.contains("a\\x1b]0;title\\x07b"), "{all}");
 }

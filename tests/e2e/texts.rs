@@ -96,8 +96,17 @@ fn help_is_there_for_every_command() {
         "graph",
         "host",
         "cache",
+        "cache ls",
+        "cache explain",
+        "cache prune",
+        "cache clear",
         "report",
+        "report show",
+        "report list",
+        "report diff",
+        "report export",
         "rollback",
+        "verify",
         "powd",
         "load",
         "schema",
@@ -106,9 +115,11 @@ fn help_is_there_for_every_command() {
     ];
     for command in commands {
         let mut started = house.command(&[]);
-        started.args(Some(command).filter(|command| !command.is_empty())).arg("--help");
+        started.args(command.split_whitespace()).arg("--help");
         let help = Running::start(started).end().wanted(0).stdout;
-        let name = if command.is_empty() { "trueup" } else { command };
+        let wide: Vec<&str> = help.lines().filter(|line| line.chars().count() > 80).collect();
+        assert!(wide.is_empty(), "wider than a terminal: {wide:#?}");
+        let name = if command.is_empty() { "trueup" } else { command }.replace(' ', "-");
         insta::with_settings!({ omit_expression => true, prepend_module_to_snapshot => false, snapshot_path => "../snapshots/help" }, {
             insta::assert_snapshot!(name, help);
         });
@@ -122,4 +133,41 @@ fn wrong_usage_is_told_with_what_would_be_right() {
     assert!(ended.stderr.contains("'rollback'"), "{}", ended.stderr);
     house.trueup(&[]).wanted(2);
     house.trueup(&["--version"]).wanted(0);
+}
+
+#[test]
+fn a_file_is_written_into_a_folder_that_is_there_and_a_misspelt_one_is_not_made() {
+    let house = House::with_phases("  a: { uses: command, with: { argv: [/bin/true] } }\n");
+    for arguments in [
+        &["plan", "p.yaml", "-o", "misspelt/p.plan"][..],
+        &["run", "p.yaml", "--report", "junit=misspelt/r.xml"],
+        &["plan", "p.yaml", "-o", "."],
+    ] {
+        let told = house.trueup(arguments).wanted(2).stderr;
+        let wanted = ["there is no folder misspelt", "that is not a file"];
+        assert!(wanted.iter().any(|wanted| told.contains(wanted)), "{told}");
+    }
+    assert!(!house.path("misspelt").exists() && house.runs().is_empty());
+}
+
+#[test]
+fn a_kind_that_is_misspelt_forgets_nothing_and_is_told() {
+    let house = House::new();
+    let told = house.trueup(&["cache", "clear", "db_pol"]).wanted(2).stderr;
+    assert!(told.contains("cache::kind") && told.contains("did you mean `db_pool`?"), "{told}");
+    house.trueup(&["cache", "clear", "gate"]).wanted(0);
+}
+
+#[test]
+fn a_doubt_about_a_secret_tells_what_comes_of_it_and_what_to_do() {
+    let house = House::with_phases(
+        "  a: { uses: command, with: { argv: ['true'], stdin: { secret: env, name: SHORT } } }\n",
+    );
+    let mut command = house.command(&["run", "p.yaml"]);
+    command.env("SHORT", "abc");
+    let told = Running::start(command).end().wanted(0).stderr;
+    let told = told.split_whitespace().filter(|word| *word != "|").collect::<Vec<_>>().join(" ");
+    for part in ["has less than 4 bytes, and can't be hidden", "help: set a longer secret"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
 }

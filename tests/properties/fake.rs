@@ -219,7 +219,7 @@ pub fn run(drawn: &[Drawn], jobs: usize, stop: Stop) -> Recorded {
         progress: ProgressBoard::default(),
         trials: Arc::new(TrialStore::new(url, "host".to_owned(), clock)),
         earlier: Earlier::default(),
-        wait: Duration::ZERO,
+        wait: None,
     };
     let end = runtime.block_on(trueup::engine::run(options)).unwrap();
     let run = results_dir.display().to_string();

@@ -18,7 +18,7 @@ pub(in crate::cli) struct PowdArgs {
     #[arg(long)]
     pub(in crate::cli) public: bool,
 
-    /// Where proofs are recorded: <sqlite://PATH> or <postgres://USER@HOST/DATABASE>.
+    /// Where proofs are recorded: `sqlite://PATH` or `postgres://USER@HOST/DATABASE`.
     #[arg(
         long,
         value_name = "URL",
@@ -99,7 +99,7 @@ pub(in crate::cli) struct LoadArgs {
     #[arg(long, value_name = "BITS", default_value_t = 16)]
     pub(in crate::cli) difficulty: u8,
 
-    /// As JSON.
+    /// Print it as JSON.
     #[arg(long)]
     pub(in crate::cli) json: bool,
 }

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SchemaArgs {
-    /// Of what.
+    /// What it is the schema of.
     #[arg(value_enum, default_value_t = SchemaOf::Pipeline)]
     pub(in crate::cli) of: SchemaOf,
 }
@@ -24,7 +24,7 @@ pub(in crate::cli) enum SchemaOf {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct CompletionsArgs {
-    /// The shell.
+    /// The shell that they are for.
     #[arg(value_enum)]
     pub(in crate::cli) shell: CompletionShell,
 }

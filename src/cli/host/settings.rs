@@ -10,6 +10,7 @@ use super::sheet::wrap;
 use crate::host::catalog::{Instance, Known, Scope};
 use crate::host::setting::{self, Observed, Writability};
 use crate::host::{Facts, Sysroot};
+use crate::shown;
 
 /// A setting with what this host has of it.
 #[derive(Debug, Serialize)]
@@ -115,9 +116,10 @@ fn told(one: &Listed, width: usize, text: &mut String) {
     for (file, count) in &alike {
         let value = file.value.as_deref().unwrap_or("not readable");
         let value = value.split_whitespace().collect::<Vec<_>>().join(" ");
+        let value = shown::in_line(&value);
         let begin = format!("{} = {value} {}", one.name, one.unit);
         let more = if *count > 1 { format!(" and {} more", count - 1) } else { String::new() };
-        let path = format!("{}{more}", file.path);
+        let path = format!("{}{more}", shown::in_line(&file.path));
         let room = width.saturating_sub(begin.trim_end().chars().count());
         if room >= path.chars().count() + 2 {
             let _ = writeln!(text, "{}{path:>room$}", begin.trim_end());
@@ -142,7 +144,7 @@ fn told(one: &Listed, width: usize, text: &mut String) {
 }
 
 fn paragraph(words: &str, indent: usize, width: usize, text: &mut String) {
-    for line in wrap(words, width.saturating_sub(indent).max(20)) {
+    for line in wrap(&shown::in_line(words), width.saturating_sub(indent).max(20)) {
         let _ = writeln!(text, "{:indent$}{line}", "");
     }
 }

@@ -5,6 +5,8 @@
 
 use std::fmt::Write as _;
 
+use crate::shown;
+
 /// Where values begin.
 const COLUMN: usize = 18;
 
@@ -29,12 +31,15 @@ impl Sheet {
 
     /// A row; what takes more than a line goes on below its beginning.
     pub(super) fn row(&mut self, label: &str, value: &str, source: &str) {
+        // All of it comes from files of the host, or of a tree that anybody may have made.
+        let (label, value, source) =
+            (shown::in_line(label), shown::in_line(value), shown::in_line(source));
         if let Some(title) = self.title.take() {
             let before = if self.text.is_empty() { "" } else { "\n" };
             let _ = writeln!(self.text, "{before}{title}");
         }
         let room = self.width.saturating_sub(COLUMN).max(20);
-        let mut lines = wrap(value, room).into_iter().peekable();
+        let mut lines = wrap(&value, room).into_iter().peekable();
         let mut head = format!("  {label}");
         if head.chars().count() >= COLUMN {
             let _ = writeln!(self.text, "{head}");

@@ -297,11 +297,11 @@ fn disks(host: &Inspection, sheet: &mut Sheet) {
     for disk in &host.facts.disks {
         let told = format!(
             "{}, {}, {} free",
-            disk.file_system,
-            bytes_told(disk.total),
-            bytes_told(disk.available)
+            disk.file_system.value,
+            bytes_told(disk.total.value),
+            bytes_told(disk.available.value)
         );
-        sheet.row(&disk.mount, &told, "statvfs(3)");
+        sheet.row(&disk.mount.value, &told, &disk.total.source);
     }
 }
 

@@ -1,11 +1,14 @@
 //! What a process writes to a pipe, read at once and kept within bounds.
 //!
-//! A process never waits for its reader: what is over the limit is read and dropped. Knows nothing of how
+//! A process does not wait for its reader: what is over the limit is read and dropped. Knows nothing of how
 //! the process was started or how it ends.
 
+use std::io::{self, ErrorKind, PipeReader, Read as _};
+use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::unix::pipe::Receiver;
 use tokio::task::JoinHandle;
 
 /// What may be read beyond the limit before it is dropped, in bytes.
@@ -34,8 +37,21 @@ impl Ends {
     }
 
     /// Reads a pipe until it is closed.
-    pub(super) async fn fill(&mut self, pipe: Option<impl AsyncRead + Unpin>) {
-        let Some(mut pipe) = pipe else { return };
+    ///
+    /// What is in it is read at once; the runtime is asked to watch it only where more may come, since that costs as much
+    /// as the reading.
+    pub(super) async fn fill(&mut self, mut pipe: PipeReader) {
+        let at_once = pipe.by_ref().take(SLACK as u64).read_to_end(&mut self.bytes);
+        let more = match at_once {
+            Ok(read) => read >= SLACK,
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        };
+        if more && let Ok(pipe) = Receiver::from_owned_fd(pipe.into()) {
+            self.fill_slowly(pipe).await;
+        }
+    }
+
+    async fn fill_slowly(&mut self, mut pipe: impl AsyncRead + Unpin) {
         while let Ok(1..) = pipe.read_buf(&mut self.bytes).await {
             if self.bytes.len() > self.limit.saturating_add(SLACK) {
                 self.cut();
@@ -59,6 +75,13 @@ impl Ends {
         let gap = Gap { at: self.limit / 2, bytes: self.left_out };
         (self.bytes, (self.left_out > 0).then_some(gap))
     }
+}
+
+/// A pipe to read without waiting, and what writes to it.
+pub(super) fn pipe() -> io::Result<(PipeReader, Stdio)> {
+    let (reader, writer) = io::pipe()?;
+    rustix::io::ioctl_fionbio(&reader, true)?;
+    Ok((reader, writer.into()))
 }
 
 /// The end of what a kept process wrote to one pipe.
@@ -115,7 +138,7 @@ mod tests {
 
     async fn ends(written: &[u8], limit: usize) -> (Vec<u8>, Option<Gap>) {
         let mut ends = Ends::new(limit);
-        ends.fill(Some(written)).await;
+        ends.fill_slowly(written).await;
         ends.kept()
     }
 

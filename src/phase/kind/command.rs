@@ -5,12 +5,16 @@
 //! secret is in it from here on. Secrets are given to it by its environment or its input, never by its arguments,
 //! which everybody on the host can read.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{self, Deserializer, IntoDeserializer as _, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::event::Check;
@@ -36,8 +40,8 @@ pub struct Command;
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// Program and arguments, each as it is: there is no shell. With `shell: true`, the one text that it runs.
-    argv: Vec<Word>,
+    /// Program and arguments, each as it is: there is no shell. With `shell: true`, the text that it runs.
+    argv: Argv,
     /// Whether `argv` is a text for `/bin/sh -c`, with pipes and variables.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     shell: bool,
@@ -48,7 +52,7 @@ pub struct With {
     cwd: Option<PathBuf>,
     /// What it reads from its standard input, which is empty unless told; may hold secrets.
     #[serde(skip_serializing_if = "Option::is_none")]
-    stdin: Option<String>,
+    stdin: Option<Word>,
     /// Exit codes that are good.
     #[serde(default = "zero")]
     exit: Vec<i32>,
@@ -60,6 +64,69 @@ pub struct With {
     /// What is visible of it downstream.
     #[serde(default)]
     outputs: Outputs,
+}
+
+/// What is run: a list of words, or the text for a shell. A list of one text is the same for a shell.
+#[derive(Debug)]
+struct Argv {
+    words: Vec<Word>,
+    /// Written as a text and not as a list.
+    is_text: bool,
+}
+
+impl Argv {
+    /// All words in a line.
+    fn joined(&self) -> String {
+        self.words.iter().map(|word| word.as_str()).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// As a list, however it was written: so the same command has the same cache key.
+impl Serialize for Argv {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.words.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Argv {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ArgvVisitor)
+    }
+}
+
+struct ArgvVisitor;
+
+impl<'de> Visitor<'de> for ArgvVisitor {
+    type Value = Argv;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of texts")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, words: A) -> Result<Argv, A::Error> {
+        let words = Vec::deserialize(SeqAccessDeserializer::new(words))?;
+        Ok(Argv { words, is_text: false })
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Argv, E> {
+        let word = Word::deserialize(text.into_deserializer())?;
+        Ok(Argv { words: vec![word], is_text: true })
+    }
+}
+
+impl JsonSchema for Argv {
+    fn schema_name() -> Cow<'static, str> {
+        "argv".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let words = generator.subschema_for::<Vec<Word>>();
+        json_schema!({ "anyOf": [words, { "type": "string" }] })
+    }
 }
 
 fn zero() -> Vec<i32> {
@@ -167,7 +234,7 @@ impl Kind for Command {
     }
 
     fn tell(with: &With, decision: &Decision) -> String {
-        let what = joined(&with.argv);
+        let what = with.argv.joined();
         match decision.0.get("code") {
             Some(code) => format!("{what}: exit code {code}"),
             None => format!("runs {what}"),
@@ -196,7 +263,7 @@ impl Kind for Command {
 
 fn check_argv(with: &With) -> Vec<WithError> {
     let mut wrong = Vec::new();
-    match with.argv.as_slice() {
+    match with.argv.words.as_slice() {
         [first, ..] if first.trim().is_empty() => {
             wrong.push(
                 WithError::at("argv", "there is no program")
@@ -209,12 +276,15 @@ fn check_argv(with: &With) -> Vec<WithError> {
         ),
         [_, _, ..] if with.shell => wrong.push(
             WithError::at("argv", "a shell runs one text, and this is a list of several").help(
-                "write `argv: [\"first | second\"]` with `shell: true`, or leave `shell` out: a program needs no shell to get its arguments",
+                "write `argv: \"first | second\"` with `shell: true`, or leave `shell` out: a program needs no shell to get its arguments",
             ),
         ),
+        [text] if with.argv.is_text && !with.shell => {
+            wrong.push(WithError::at("argv", NO_SHELL).help(as_list(text)));
+        }
         _ => {}
     }
-    for (index, _) in with.argv.iter().enumerate().filter(|(_, text)| stands_in(text)) {
+    for (index, _) in with.argv.words.iter().enumerate().filter(|(_, text)| stands_in(text)) {
         let told = "a secret can't be an argument: everybody on the host can read those";
         let path = vec!["argv".to_owned(), index.to_string()];
         let help = "give it by `env` or `stdin`, and let the program read it there";
@@ -223,14 +293,22 @@ fn check_argv(with: &With) -> Vec<WithError> {
     wrong
 }
 
-/// All words of a command in a line.
-fn joined(argv: &[Word]) -> String {
-    argv.iter().map(|word| word.as_str()).collect::<Vec<_>>().join(" ")
+const NO_SHELL: &str = "this is a text, and without a shell nobody takes it apart";
+
+/// How a text is written as program and arguments, as far as that can be told: not what quotes are for.
+fn as_list(text: &str) -> String {
+    const SHELL_SIGNS: [char; 16] =
+        ['|', '&', ';', '<', '>', '$', '`', '"', '\'', '\\', '(', ')', '*', '?', '~', '\n'];
+    if text.contains(SHELL_SIGNS) {
+        return "add `shell: true` to have a shell run it".to_owned();
+    }
+    let words: Vec<&str> = text.split_whitespace().collect();
+    format!("write `argv: [{}]`, or add `shell: true`", words.join(", "))
 }
 
 /// The program and its arguments.
 fn program(with: &With) -> (&str, Vec<&str>) {
-    let mut words = with.argv.iter().map(|word| word.as_str());
+    let mut words = with.argv.words.iter().map(|word| word.as_str());
     if with.shell {
         return (SHELL, ["-c"].into_iter().chain(words).collect());
     }
@@ -364,7 +442,7 @@ fn bad_end(with: &With, ended: &Finished, stderr: &str) -> String {
     let said = if last.is_empty() { String::new() } else { format!(": {last}") };
     format!(
         "`{}` ended with {}, wanted exit code {}{said}",
-        joined(&with.argv),
+        with.argv.joined(),
         ended.status,
         wanted.join(" or ")
     )
@@ -387,6 +465,8 @@ mod tests {
             (json!({ "argv": [] }), "argv"),
             (json!({ "argv": [" "] }), "argv"),
             (json!({ "argv": ["a", "b"], "shell": true }), "argv"),
+            (json!({ "argv": "a b" }), "argv"),
+            (json!({ "argv": "" , "shell": true }), "argv"),
             (json!({ "argv": ["a", "x⟦secret env PW⟧"] }), "argv.1"),
             (json!({ "argv": ["echo ⟦secret env PW⟧"], "shell": true }), "argv.0"),
             (json!({ "argv": ["a"], "cwd": "⟦secret env PW⟧" }), "cwd"),
@@ -404,5 +484,19 @@ mod tests {
             "exit": [0, 3], "limit": "1s", "output_limit": "1KiB", "outputs": "json",
         });
         assert_eq!(wrong(right), []);
+    }
+
+    #[test]
+    fn a_shell_takes_a_text_as_it_takes_a_list_of_one_and_a_program_is_told_how_to_write_its_list()
+    {
+        let with = |argv: Value| -> With {
+            serde_json::from_value(json!({ "argv": argv, "shell": true })).unwrap()
+        };
+        let [text, list] = [json!("a | b"), json!(["a | b"])].map(with);
+        assert_eq!(program(&text), (SHELL, vec!["-c", "a | b"]));
+        assert_eq!(program(&text), program(&list));
+        assert_eq!(serde_json::to_value(&text).unwrap(), serde_json::to_value(&list).unwrap());
+        assert_eq!(as_list("ls  -l /a"), "write `argv: [ls, -l, /a]`, or add `shell: true`");
+        assert_eq!(as_list("ls | wc"), "add `shell: true` to have a shell run it");
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::Graph;
+use crate::shown;
 
 /// Columns for names; what is longer pushes aside what stands beside it.
 const NAMES: usize = 30;
@@ -12,8 +13,8 @@ impl Graph<'_> {
     #[must_use]
     pub fn text(&self, width: usize) -> String {
         let pipeline = &self.plan.pipeline;
-        let mut text =
-            format!("{} ({})\n{}\n\n", pipeline.name, pipeline.path.display(), self.caption());
+        let head = format!("{} ({})", pipeline.name, pipeline.path.display());
+        let mut text = format!("{}\n{}\n\n", shown::in_line(&head), self.caption());
         let longest = |of: &dyn Fn(usize) -> usize| (0..self.plan.phases.len()).map(of).max();
         let names =
             longest(&|at| self.plan.name(at).as_str().chars().count()).unwrap_or(0).min(NAMES);

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{DecisionDiffers, Difference, Judgement, MeasurementDiffers};
 use crate::report::text::{figure, wrap};
+use crate::shown;
 
 /// Most fields of a decision, and most phases by their seconds, that are shown.
 const MOST: usize = 8;
@@ -69,7 +70,10 @@ fn head(difference: &Difference, page: &mut Page) {
         let _ = writeln!(
             page.text,
             "{word:<6}  {}  {:<15} {:>7.1} s  {}",
-            run.run, run.status, run.seconds, run.pipeline
+            run.run,
+            run.status,
+            run.seconds,
+            shown::in_line(&run.pipeline)
         );
     }
     if difference.before.digest != difference.after.digest {

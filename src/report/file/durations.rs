@@ -55,11 +55,13 @@ struct Phases {
     phases: BTreeMap<String, Took>,
 }
 
-/// Seconds of each phase of the pipeline of that name, of the last run in which it ran and ended well. Phases that are
-/// not in it have never done so; without a readable file, that is all of them.
+/// Seconds of each phase of the pipeline of that name, of the last run in which it did its work and ended well. A run
+/// that only remembered its decision counts where there was no other. Phases that are not in it have never ended well;
+/// without a readable file, that is all of them.
 #[must_use]
 pub fn last_durations(results_dir: &Path, pipeline: &str) -> BTreeMap<String, f64> {
-    durations(results_dir, pipeline).into_iter().map(|(phase, took)| (phase, took.last)).collect()
+    let known = durations(results_dir, pipeline).into_iter();
+    known.map(|(phase, took)| (phase, took.measured.unwrap_or(took.last))).collect()
 }
 
 /// As [`last_durations`], with what it took to measure and to remember apart.
@@ -151,7 +153,7 @@ mod tests {
         keep(dir.path(), &pool(Outcome::TimedOut, 600.0, false)).unwrap();
         keep(dir.path(), &pool(Outcome::Skipped, 0.0, false)).unwrap();
         assert_eq!(durations(dir.path(), "p")["pool"], pool_took, "only good ends count");
-        assert_eq!(last_durations(dir.path(), "p"), BTreeMap::from([("pool".to_owned(), 0.5)]));
+        assert_eq!(last_durations(dir.path(), "p"), BTreeMap::from([("pool".to_owned(), 24.0)]));
         assert!(last_durations(dir.path(), "other").is_empty());
     }
 

@@ -6,8 +6,9 @@
 use std::fmt::Write as _;
 
 use crate::event::{ChangeResult, OverallStatus};
-use crate::report::triage::{Triage, word};
+use crate::report::triage::{Triage, late, word};
 use crate::report::{PhaseReport, Report};
+use crate::shown;
 
 /// Room for what is said when something was cut.
 const NOTE: usize = 256;
@@ -75,7 +76,8 @@ fn phases(report: &Report, page: &mut Page) {
     page.line("| phase | outcome | seconds | |");
     page.line("| --- | --- | ---: | --- |");
     for (name, phase) in &triage.listed {
-        let (word, seconds) = (escaped(word(phase)), phase.seconds);
+        let late = late(phase).map_or_else(String::new, |late| format!(" {late}"));
+        let (word, seconds) = (escaped(&format!("{}{late}", word(phase))), phase.seconds);
         page.line(&format!("| {} | {word} | {seconds:.1} | {} |", escaped(name), told(phase)));
     }
     if let Some(rest) = triage.rest_in_words() {
@@ -161,7 +163,7 @@ fn row(cells: &[&str]) -> String {
 /// A text as it may stand in a cell: one line, and no markup.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
-    for c in text.trim().chars() {
+    for c in shown::in_line(text.trim()).chars() {
         match c {
             '&' => safe.push_str("&amp;"),
             '<' => safe.push_str("&lt;"),
@@ -170,7 +172,6 @@ fn escaped(text: &str) -> String {
                 safe.push('\\');
                 safe.push(c);
             }
-            c if c.is_control() => safe.push(' '),
             c => safe.push(c),
         }
     }
@@ -197,8 +198,8 @@ mod tests {
             | --- | --- | ---: | --- |
             | readiness | SUCCESS | 0.0 | 2 conditions<br>temperature: this host has no temperature sensor |
             | memory | REVERTED | 30.0 | swappiness=10 (from the cache)<br>inconclusive: +0.4% (-1.2% to +2.0%) |
-            | pool | SUCCESS | 23.7 | pool\_size=19<br>attempt 1 failed:  \[31mcold \[0m |
-            | tests | FAILED | 2.0 | answer: saw &lt;b&gt;"500" &amp; 'more'&lt;/b&gt;, wanted 200 (GET /a\|b) second   line ￾ |
+            | pool | SUCCESS (2nd attempt) | 23.7 | pool\_size=19<br>attempt 1 failed: \\x1b\[31mcold\\x1b\[0m |
+            | tests | FAILED | 2.0 | answer: saw &lt;b&gt;"500" &amp; 'more'&lt;/b&gt;, wanted 200 (GET /a\|b)\\nsecond \\x00 line ￾ |
             | slow | TIMED\_OUT | 1.0 | not done within its timeout of 1s |
             | after | BLOCKED | 0.0 | tests did not end well |
             | left\_out | SKIPPED | 0.0 | not selected |

@@ -5,6 +5,7 @@ use indexmap::IndexMap;
 use super::estimate::Estimate;
 use super::line::age;
 use crate::event::{Event, PhaseName, Progress, ProgressBoard, Stage};
+use crate::shown;
 
 /// Most running phases that each get a line.
 const MOST: usize = 8;
@@ -93,9 +94,10 @@ impl Board {
         };
         let stage = running.stage.map_or("", Stage::word);
         let (share, note) = match progress {
-            Some(Progress { done, total, note }) if total > 0 => {
-                (Some(done as f64 / total as f64), format!("{done}/{total} {note}"))
-            }
+            Some(Progress { done, total, note }) if total > 0 => (
+                Some(done as f64 / total as f64),
+                format!("{done}/{total} {}", shown::in_line(&note)),
+            ),
             _ => (all.map(|all| so_far / all), stage.to_owned()),
         };
         format!("[{}] {time}  {note}", bar(share.unwrap_or(0.0)))

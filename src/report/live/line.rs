@@ -1,14 +1,46 @@
 //! What is said of an event in one line, if anything; the same words with and without a terminal.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use crate::event::{ChangeResult, DecisionSource, Event, PhaseName};
+use crate::report::text::ordinal;
+use crate::shown;
 
 /// Who speaks when it is the run itself.
 const RUN: &str = "trueup";
 
-/// A line about an event that a person would want to see as it happens: phase, and text.
-pub(super) fn line(event: &Event) -> Option<(&str, Cow<'_, str>)> {
+/// Tells of events as they come.
+#[derive(Debug, Default)]
+pub(super) struct Teller {
+    /// Which attempt a phase is at that is not at its first.
+    attempts: HashMap<PhaseName, u32>,
+}
+
+impl Teller {
+    /// A line about an event that a person would want to see as it happens: phase, and text. Whatever a program has said
+    /// in it, it is one line.
+    pub(super) fn line<'e>(&mut self, event: &'e Event) -> Option<(&'e str, Cow<'e, str>)> {
+        if let Event::PhaseStarted { phase, attempt: attempt @ 2.. } = event {
+            self.attempts.insert(phase.clone(), *attempt);
+        }
+        let (who, text) = said(event)?;
+        let text = match shown::in_line(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(made) => Cow::Owned(made),
+        };
+        match event {
+            Event::PhaseEnded { phase, .. } if !self.attempts.is_empty() => {
+                let late = self.attempts.remove(phase);
+                let late = late.map_or(String::new(), |at| format!(" ({} attempt)", ordinal(at)));
+                Some((who, format!("{text}{late}").into()))
+            }
+            _ => Some((who, text)),
+        }
+    }
+}
+
+fn said(event: &Event) -> Option<(&str, Cow<'_, str>)> {
     fn of(phase: &PhaseName, text: String) -> (&str, Cow<'_, str>) {
         (phase.as_str(), text.into())
     }

@@ -3,17 +3,20 @@
 use std::error::Error;
 use std::io::{BufWriter, Write};
 
-use super::line::line;
+use super::line::Teller;
 use crate::event::{EventSink, Record};
 
 /// Writes a line for every event that a person would want to see.
 #[derive(Debug)]
-pub struct PlainLines<W: Write>(BufWriter<W>);
+pub struct PlainLines<W: Write> {
+    to: BufWriter<W>,
+    teller: Teller,
+}
 
 impl<W: Write> PlainLines<W> {
     /// Lines to be written to `to`: at once, unless more events are waiting already.
     pub fn new(to: W) -> Self {
-        Self(BufWriter::new(to))
+        Self { to: BufWriter::new(to), teller: Teller::default() }
     }
 }
 
@@ -23,13 +26,13 @@ impl<W: Write + Send> EventSink for PlainLines<W> {
     }
 
     fn accept(&mut self, record: &Record) -> Result<(), Box<dyn Error + Send + Sync>> {
-        if let Some((who, text)) = line(&record.event) {
-            writeln!(self.0, "{:8.2}s  {who:<18} {text}", record.elapsed)?;
+        if let Some((who, text)) = self.teller.line(&record.event) {
+            writeln!(self.to, "{:8.2}s  {who:<18} {text}", record.elapsed)?;
         }
         Ok(())
     }
 
     fn pause(&mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
-        Ok(self.0.flush()?)
+        Ok(self.to.flush()?)
     }
 }

@@ -14,7 +14,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::board::Board;
 use super::estimate::Estimate;
-use super::line::line;
+use super::line::Teller;
 use crate::clock::Clock;
 use crate::event::{Event, EventSink, Outcome, ProgressBoard, Record};
 use crate::report::file::durations::durations;
@@ -41,6 +41,7 @@ pub struct Screen {
 #[derive(Debug)]
 pub struct ProgressBars {
     screen: Screen,
+    teller: Teller,
     many: bool,
     shared: Arc<Mutex<Shared>>,
     clock: Clock,
@@ -86,11 +87,13 @@ impl ProgressBars {
                 bar.finish_and_clear();
             }
         })?;
-        Ok(Self { screen, many: false, shared, clock, over, ticker: Some(ticker) })
+        let teller = Teller::default();
+        Ok(Self { screen, teller, many: false, shared, clock, over, ticker: Some(ticker) })
     }
 
     /// The line that is said of an event, if any, laid out.
-    fn said(&self, record: &Record) -> Option<String> {
+    fn said(&mut self, record: &Record) -> Option<String> {
+        let said = self.teller.line(&record.event);
         let quiet = match &record.event {
             Event::Decided { .. } => true,
             Event::PhaseEnded { outcome, reason, .. } => {
@@ -102,7 +105,7 @@ impl ProgressBars {
         if self.many && quiet {
             return None;
         }
-        let (who, text) = line(&record.event)?;
+        let (who, text) = said?;
         let head = format!("{:8.2}s  {who:<18} ", record.elapsed);
         let indent = head.chars().count();
         let lines = wrap(&text, self.screen.columns.saturating_sub(indent).max(20));

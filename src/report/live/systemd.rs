@@ -1,7 +1,7 @@
 //! The state of a run in the words of `sd_notify(3)`, for the unit that it runs in.
 //!
 //! ```text
-//! STATUS=db_pool: decide, 2 of 6 phases ended          at most once a second
+//! STATUS=db_pool: decide, 2 of 6 phases ended          at most once a second; the phase that has run longest
 //! EXTEND_TIMEOUT_USEC=60000000                         every 20 s, while a phase may take so long
 //! READY=1                                              the run has ended well
 //! STOPPING=1                                           it was told to stop, or has failed
@@ -16,8 +16,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use indexmap::IndexMap;
+
 use crate::clock::Clock;
 use crate::event::{Event, EventSink, Outcome, OverallStatus, PhaseName, Record};
+use crate::shown;
 use crate::supervisor::Notifier;
 
 /// How often something may be said.
@@ -107,15 +110,26 @@ struct State {
     timeouts: BTreeMap<PhaseName, Duration>,
     phases: usize,
     ended: usize,
-    /// When each running phase must have ended.
-    running: BTreeMap<PhaseName, Instant>,
+    /// The phases that run, in the order in which they were started.
+    running: IndexMap<PhaseName, Running>,
     /// Until when the run may be silent when no phase runs.
     patience: Option<Instant>,
+    /// What there is to say that is not of a phase.
     status: Option<String>,
+    /// Whether something has happened since the last status.
+    news: bool,
     said: Option<Instant>,
     renewed: Option<Instant>,
     stopping: bool,
     over: bool,
+}
+
+/// A phase that runs.
+#[derive(Debug)]
+struct Running {
+    /// When it must have ended.
+    until: Instant,
+    doing: &'static str,
 }
 
 impl State {
@@ -126,23 +140,27 @@ impl State {
             Event::RunStarted { phases, pipeline, .. } => {
                 self.phases = phases.len();
                 self.status = Some(format!("{}: {} phases", pipeline.name, phases.len()));
+                self.news = true;
             }
             Event::PhaseStarted { phase, .. } => {
                 let timeout = self.timeouts.get(phase).copied().unwrap_or(EXTENSION);
-                self.running.insert(phase.clone(), now + timeout + CLEAN_UP);
+                self.runs(phase, now + timeout + CLEAN_UP, "at work");
             }
             Event::StageStarted { phase, stage } => {
-                self.status = Some(format!("{phase}: {}, {}", stage.word(), self.so_far()));
+                if let Some(running) = self.running.get_mut(phase) {
+                    running.doing = stage.word();
+                    self.news = true;
+                }
             }
             Event::PhaseRetried { phase, wait_seconds, .. } => {
                 let wait = Duration::try_from_secs_f64(*wait_seconds).unwrap_or(EXTENSION);
-                self.running.insert(phase.clone(), now + wait + CLEAN_UP);
-                self.status = Some(format!("{phase}: tried again, {}", self.so_far()));
+                self.runs(phase, now + wait + CLEAN_UP, "tried again");
             }
             Event::PhaseEnded { phase, outcome, .. } => {
-                self.running.remove(phase);
+                self.running.shift_remove(phase);
                 self.ended += 1;
-                self.status = Some(format!("{phase}: {outcome}, {}", self.so_far()));
+                self.status = Some(format!("{phase}: {outcome}"));
+                self.news = true;
                 if *outcome == Outcome::Cancelled && !self.stopping {
                     self.stopping = true;
                     return Some("STOPPING=1\nSTATUS=taking back what was changed\n".to_owned());
@@ -162,6 +180,28 @@ impl State {
         None
     }
 
+    fn runs(&mut self, phase: &PhaseName, until: Instant, doing: &'static str) {
+        self.running.insert(phase.clone(), Running { until, doing });
+        self.news = true;
+    }
+
+    /// The phase that has run longest, as it is what the run waits for; else what ended last.
+    fn status(&self) -> Option<String> {
+        let Some((phase, running)) = self.running.first() else {
+            let status = self.status.as_ref()?;
+            return Some(if self.ended == 0 {
+                status.clone()
+            } else {
+                format!("{status}, {}", self.so_far())
+            });
+        };
+        let others = match self.running.len() - 1 {
+            0 => String::new(),
+            others => format!(" (and {others} more)"),
+        };
+        Some(format!("{phase}: {}{others}, {}", running.doing, self.so_far()))
+    }
+
     fn so_far(&self) -> String {
         format!("{} of {} phases ended", self.ended, self.phases)
     }
@@ -179,7 +219,9 @@ impl State {
             message = format!("EXTEND_TIMEOUT_USEC={micros}\n");
             self.renewed = Some(now);
         }
-        if let Some(status) = self.status.take() {
+        if std::mem::take(&mut self.news)
+            && let Some(status) = self.status()
+        {
             message = format!("{message}STATUS={}\n", one_line(&status));
         }
         self.said = (!message.is_empty()).then_some(now).or(self.said);
@@ -188,7 +230,7 @@ impl State {
 
     /// By how many microseconds the manager's patience may be stretched; none when the run is overdue.
     fn extension(&self, now: Instant) -> Option<u128> {
-        let until = self.running.values().copied().max().max(self.patience)?;
+        let until = self.running.values().map(|running| running.until).max().max(self.patience)?;
         let left = until.saturating_duration_since(now).min(EXTENSION);
         (!left.is_zero()).then_some(left.as_micros())
     }
@@ -196,7 +238,7 @@ impl State {
 
 /// A status as the manager takes it: one line, without control characters.
 fn one_line(status: &str) -> String {
-    status.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect()
+    shown::in_line(status).chars().take(LONGEST).collect()
 }
 
 #[cfg(test)]
@@ -235,6 +277,7 @@ mod tests {
     #[test]
     fn of_many_statuses_in_a_second_the_last_is_said() {
         let (mut state, clock) = state();
+        state.take(&Event::PhaseStarted { phase: name("a"), attempt: 1 }, clock.instant());
         let began = |stage| Event::StageStarted { phase: name("a"), stage };
         state.take(&began(Stage::Observe), clock.instant());
         let first = state.due(clock.instant()).unwrap();
@@ -248,13 +291,34 @@ mod tests {
     }
 
     #[test]
+    fn while_anything_runs_the_status_is_of_what_has_run_longest_and_not_of_what_ended() {
+        let (mut state, clock) = state();
+        for phase in ["b", "a"] {
+            state.take(&Event::PhaseStarted { phase: name(phase), attempt: 1 }, clock.instant());
+        }
+        let decides = Event::StageStarted { phase: name("b"), stage: Stage::Decide };
+        state.take(&decides, clock.instant());
+        let said = state.due(clock.instant()).unwrap();
+        assert!(said.ends_with("STATUS=b: decide (and 1 more), 0 of 2 phases ended\n"), "{said}");
+        state.take(&ended(Outcome::Success), clock.instant());
+        clock.advance(PACE);
+        let said = state.due(clock.instant()).unwrap();
+        assert_eq!(said, "STATUS=b: decide, 1 of 2 phases ended\n");
+        state.running.clear();
+        state.take(&ended(Outcome::Failed), clock.instant());
+        clock.advance(PACE);
+        assert_eq!(state.due(clock.instant()).unwrap(), "STATUS=a: FAILED, 2 of 2 phases ended\n");
+    }
+
+    #[test]
     fn patience_is_stretched_by_a_minute_and_never_past_the_timeout_of_a_phase() {
         let (mut state, clock) = state();
         state.take(&Event::PhaseStarted { phase: name("a"), attempt: 1 }, clock.instant());
         let mut said = Vec::new();
         for _ in 0..200 {
             if let Some(message) = state.due(clock.instant()) {
-                said.push(message.trim().to_owned());
+                let extension = message.lines().find(|line| line.starts_with("EXTEND"));
+                said.extend(extension.map(str::to_owned));
             }
             clock.advance(PACE);
         }
@@ -289,7 +353,7 @@ mod tests {
 
     #[test]
     fn a_status_is_one_line_without_control_characters() {
-        assert_eq!(one_line("a\nREADY=1\u{1b}[31m"), "a READY=1 [31m");
+        assert_eq!(one_line("a\nREADY=1\u{1b}[31m"), "a\\nREADY=1\\x1b[31m");
         assert_eq!(one_line(&"x".repeat(1000)).len(), LONGEST);
     }
 }

@@ -46,8 +46,7 @@ pub struct With {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 200))]
     swappiness: Option<u32>,
-    /// Other settings with their values: by name (`trueup host --settings` lists them), or by file below `/sys` or
-    /// `/proc/sys`.
+    /// Other settings with their values: by name, as `trueup host --settings` lists them, or by file.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     #[schemars(schema_with = "settings_schema")]
     settings: IndexMap<String, Scalar>,
@@ -104,7 +103,6 @@ fn settings_schema(_: &mut SchemaGenerator) -> Schema {
         })
         .collect();
     json_schema!({
-        "description": "Other settings with their values: by name (`trueup host --settings` lists them), or by file below `/sys` or `/proc/sys`.",
         "type": "object",
         "properties": known,
         "patternProperties": { "^/(sys|proc/sys)/": { "type": value } },
@@ -210,7 +208,8 @@ impl With {
 fn what(name: &str) -> Result<What, (String, Option<String>)> {
     if name.starts_with('/') {
         if let Some(reason) = Target::setting(name).forbidden() {
-            return Err((reason, None));
+            let help = "write the file without `..`, as `/proc/sys/vm/swappiness`".to_owned();
+            return Err((reason, Some(help)));
         }
         return Ok(Known::at_path(name).map_or(What::File, What::Known));
     }

@@ -39,7 +39,7 @@ pub struct DbPool;
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct With {
-    /// The database: <sqlite://PATH> or <postgres://USER@HOST/DATABASE>.
+    /// The database: `sqlite://PATH` or `postgres://USER@HOST/DATABASE`.
     url: SealedUrl,
     /// Smallest size to try.
     #[serde(default = "five")]

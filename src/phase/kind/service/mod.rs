@@ -49,7 +49,7 @@ pub struct With {
     /// How the service is run.
     #[serde(default = "auto")]
     backend: Backend,
-    /// Where it records proofs: <sqlite://PATH> or <postgres://USER@HOST/DATABASE>.
+    /// Where it records proofs: `sqlite://PATH` or `postgres://USER@HOST/DATABASE`.
     database: SealedUrl,
     /// Connections to the database.
     #[serde(default = "five")]
