@@ -16,6 +16,7 @@ pub mod clock;
 pub mod database;
 pub mod diagnostic;
 pub mod disk;
+pub mod fault;
 pub mod secret;
 pub mod shown;
 pub mod shutdown;

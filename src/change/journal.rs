@@ -39,6 +39,7 @@ use serde::{Deserialize, Serialize};
 
 use super::model::Change;
 use crate::disk::{self, AppendLog, DiskError};
+use crate::fault;
 
 /// The form of the records. A journal of another form is not touched.
 pub const SCHEMA: u32 = 1;
@@ -436,7 +437,17 @@ impl Writer {
                 source,
             })?;
         }
-        self.0.append(&lines)
+        let path = self.0.path().to_owned();
+        let pass = || {
+            fault::pass().map_err(|source| DiskError {
+                action: "write",
+                path: path.clone(),
+                source,
+            })
+        };
+        pass()?;
+        self.0.append(fault::cut(lines.as_bytes()))?;
+        pass()
     }
 
     /// Waits until all records are on the disk.

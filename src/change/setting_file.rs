@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use crate::fault;
 use crate::host::patience::{Answer, Late, within};
 use crate::host::setting::{Observed, PATIENCE, observe_path};
 use crate::host::{ReadError, Sysroot};
@@ -100,9 +101,11 @@ impl Host for SettingFiles {
         let place = self.root.path(path)?;
         let line = format!("{value}\n");
         let write = move || -> io::Result<()> {
+            fault::pass()?;
             let mut file = OpenOptions::new().write(true).truncate(true).open(place)?;
+            fault::pass()?;
             if file.write(line.as_bytes())? == line.len() {
-                Ok(())
+                fault::pass()
             } else {
                 Err(io::Error::new(io::ErrorKind::WriteZero, "only a part of it was taken"))
             }

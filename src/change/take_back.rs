@@ -99,13 +99,16 @@ fn step(entry: &Entry, current: &str, foreign: Foreign) -> Step {
     if same(current, &change.from) {
         return Step::Nothing;
     }
+    // In a tree of plain files a kill in the middle of a write of ours leaves an empty one. The kernel has no such moment.
+    let torn =
+        || current.is_empty() && ![&change.from, &change.to].iter().any(|value| value.is_empty());
     let inherited = || entry.inherited.iter().any(|former| same(current, former));
     let ours = match &entry.state {
         State::Applied { read_back } | State::Kept { read_back } => {
             // A kernel may settle on the wanted value only after it was read back.
-            same(current, read_back) || same(current, &change.to) || inherited()
+            same(current, read_back) || same(current, &change.to) || inherited() || torn()
         }
-        State::Intended => same(current, &change.to) || inherited(),
+        State::Intended => same(current, &change.to) || inherited() || torn(),
         State::Failed { .. }
         | State::Reverted { .. }
         | State::Left { .. }

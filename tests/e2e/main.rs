@@ -12,6 +12,7 @@ mod command;
 mod crash;
 mod documents;
 mod engine;
+mod faults;
 mod gate;
 mod governor;
 mod host;
