@@ -110,7 +110,7 @@ pub(super) enum Subcommand {
     Check(CheckArgs),
     /// Show the phases of a pipeline and what each needs.
     Graph(GraphArgs),
-    /// Show the facts of this host, each with the file it was read from.
+    /// Show this host: facts, settings, state, each with its file.
     Host(HostArgs),
     /// List, explain or forget remembered decisions.
     Cache(CacheArgs),
@@ -343,6 +343,10 @@ pub(super) enum GraphFormat {
 
 #[derive(Debug, Args)]
 pub(super) struct HostArgs {
+    /// List the settings known by name, with values and limits.
+    #[arg(long)]
+    pub(super) settings: bool,
+
     /// Print it as JSON.
     #[arg(long)]
     pub(super) json: bool,

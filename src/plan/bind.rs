@@ -196,11 +196,20 @@ fn check_claims(
     found: &mut Vec<Diagnostic>,
 ) {
     let mut holders: BTreeMap<Claim, usize> = BTreeMap::new();
+    let mut told_of: Vec<(usize, usize, String)> = Vec::new();
     for (claim, position) in claims.into_iter().filter(|(_, position)| selected[*position]) {
         let phase = &pipeline.phases[position].name;
         match holders.get(&claim).filter(|holder| **holder != position) {
             None => drop(holders.insert(claim, position)),
             Some(holder) => {
+                // A part of what they both claim goes without saying.
+                let is_part = |(one, two, whole): &(usize, usize, String)| {
+                    (*one, *two) == (*holder, position) && claim.0.starts_with(whole.as_str())
+                };
+                if told_of.iter().any(is_part) {
+                    continue;
+                }
+                told_of.push((*holder, position, claim.0.clone()));
                 let other = &pipeline.phases[*holder].name;
                 let told =
                     format!("`{}` and `{}` both claim {}", other.value, phase.value, claim.0);
