@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use super::executor::Executor;
 use super::recorder::Recorder;
 use super::recover::recover;
-use super::resume::Earlier;
+use super::resume::{Earlier, Resumption};
 use super::stages::{Memory, Shared};
 use crate::change::{Applier, TakenBack};
 use crate::clock::Clock;
@@ -157,6 +157,7 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         phases: plan.phase_summaries(),
         host: serde_json::to_value(&options.facts).unwrap_or(Value::Null),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        resumes: options.earlier.run.parse().ok(),
     });
     for event in recover(&options.sysroot, &journal_dir, (&run, &clock)) {
         recorder.record(event);
@@ -181,13 +182,14 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         secrets: options.secrets,
         digests: Digests::default(),
     });
+    let earlier = Resumption::of(options.earlier, &plan);
     let executor = Executor {
         plan,
         run: Arc::clone(&context),
         shared: Arc::new(Shared {
             applier: applier.clone(),
             memory: options.memory.clone(),
-            earlier: options.earlier,
+            earlier,
         }),
         shutdown: options.shutdown.clone(),
         jobs: options.jobs,

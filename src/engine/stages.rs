@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::acceptance::{accept, known_against};
-use super::resume::Earlier;
+use super::resume::Resumption;
 use crate::cache::{
     CacheDirectory, CacheError, Lookup, Manifest, MissReason, Origin, digest_inputs,
 };
@@ -55,8 +55,8 @@ impl Memory {
 pub(super) struct Shared {
     pub(super) applier: Applier,
     pub(super) memory: Memory,
-    /// The run that this one goes on with.
-    pub(super) earlier: Earlier,
+    /// The run that this one goes on with, if any.
+    pub(super) earlier: Resumption,
 }
 
 /// Which phase of which plan, and what its expressions can see.
@@ -113,12 +113,6 @@ pub(super) async fn run(
         .map_err(|wrong| wrong.iter().map(Diagnostic::in_a_line).collect::<Vec<_>>().join("; "))?;
     let kind = &plan.phases[position].kind;
     let mut phase = kind.bind(&with).map_err(|wrong| plan.told_of_with(position, &wrong))?;
-    let told = plan.outlasts(position).then(|| digest(kind.name(), phase.with()));
-    if let Some(outputs) = told.as_ref().and_then(|told| shared.earlier.end(&cx.phase, told)) {
-        let reason = format!("it ended well in run {}", shared.earlier.run);
-        let outputs = outputs.clone();
-        return Ok(Done { outputs, told, ..Done::without_work(Outcome::Success, reason) });
-    }
     let stage = Stages { cx, stopwatch };
     let observed = stage.run(Stage::Observe, phase.observe(cx)).await?;
     let (Applicability::Yes(observation) | Applicability::No { observation, .. }) = &observed;
@@ -128,6 +122,12 @@ pub(super) async fn run(
     }
     if let Applicability::No { reason, .. } = observed {
         return Ok(Done::without_work(Outcome::NotApplicable, reason));
+    }
+    let told = told(plan, position, phase.as_ref(), cx);
+    if let Some(outputs) = shared.earlier.end(plan, position, told.as_deref()) {
+        let reason = format!("it ended well in run {}", shared.earlier.run());
+        let outputs = outputs.clone();
+        return Ok(Done { outputs, told, ..Done::without_work(Outcome::Success, reason) });
     }
     let decision = stage.run(Stage::Decide, decide(at, phase.as_mut(), shared, cx)).await?;
     let mut outputs = match decision {
@@ -153,9 +153,15 @@ pub(super) async fn run(
     accept(spec, phase.as_mut(), shared, cx, done).await
 }
 
-/// Digest of all that a phase is told.
-fn digest(kind: &str, with: &Value) -> String {
-    Manifest::new(kind, 0).with("with", with).key().to_string()
+/// Digest of all that a phase is told and works with, where its end outlasts the run. What always runs is always done.
+fn told(plan: &Plan, position: usize, phase: &dyn AnyPhase, cx: &Context) -> Option<String> {
+    if !plan.outlasts(position) || plan.spec(position).always {
+        return None;
+    }
+    let kind = &plan.phases[position].kind;
+    let depends = Value::Object(phase.depends_on(cx).ok()?.into_iter().collect());
+    let manifest = Manifest::new(kind.name(), 1).with("with", phase.with());
+    Some(manifest.with("depends", &depends).key().to_string())
 }
 
 /// Null, or an object without fields.
@@ -251,11 +257,13 @@ async fn decide(
     }
     let manifest = key_manifest(kind.as_ref(), phase, policy, cx).await?;
     let key = manifest.key().to_string();
-    if let Some(decision) = shared.earlier.decision(&cx.phase, &key)
+    let held = (cx.run.clock.now(), policy.ttl);
+    if let Some((decision, age)) = shared.earlier.decision(&cx.phase, &key, held)
         && phase.recall(decision).is_ok()
     {
-        let measured_by = shared.earlier.run.clone();
-        let source = DecisionSource::Cache { key, age_seconds: None, measured_by };
+        let measured_by = shared.earlier.run().to_owned();
+        let age_seconds = Some(age.as_secs_f64());
+        let source = DecisionSource::Cache { key, age_seconds, measured_by };
         return tell_decision(cx, phase, source, decision.clone());
     }
     let miss = match &shared.memory {
@@ -283,8 +291,13 @@ async fn decide(
         cx.note(reason.to_string());
     }
     let decision = phase.decide(cx).await?;
-    remember(shared, cx, kind.name(), (&manifest, policy), &decision);
     let miss = miss.map(|reason| reason.to_string());
+    // What changed meanwhile may have been looked at before or after.
+    if key_manifest(kind.as_ref(), phase, policy, cx).await? != manifest {
+        cx.note("what its decision depends on changed while it was made: it is not remembered");
+        return tell_decision(cx, phase, DecisionSource::Run { key: None, miss }, decision);
+    }
+    remember(shared, cx, kind.name(), (&manifest, policy), &decision);
     tell_decision(cx, phase, DecisionSource::Run { key: Some(key), miss }, decision)
 }
 

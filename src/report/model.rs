@@ -179,7 +179,7 @@ impl Report {
     pub fn take(&mut self, record: &Record) {
         self.total_optimization_time = record.elapsed;
         match &record.event {
-            Event::RunStarted { run, pipeline, phases, host, version } => {
+            Event::RunStarted { run, pipeline, phases, host, version, .. } => {
                 self.started_at = record.at;
                 self.optimization_timestamp = record.at.as_second();
                 self.run_id = RunId::to_string(run);
