@@ -31,7 +31,9 @@ Exit codes:
        --detailed-exitcode), a plan no longer holds (run --plan), a value was
        not taken back because it was set to another one since (rollback), or
        what was kept is no longer in place (verify)
-  130  cancelled by SIGINT, after taking back what the run changed
+  129  cancelled by SIGHUP, as when its terminal is closed, after taking back
+       what the run changed; 130 by SIGINT, 131 by SIGQUIT, 138 by SIGUSR1,
+       140 by SIGUSR2, 142 by SIGALRM
   143  cancelled by SIGTERM, after taking back what the run changed
 
 Files (below --results, `results` by default):

@@ -20,7 +20,14 @@ fn house() -> House {
 
 #[test]
 fn a_signal_cancels_takes_back_ends_every_child_and_gives_its_own_exit_code() {
-    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+    let signals = [
+        (Signal::SIGINT, 130),
+        (Signal::SIGTERM, 143),
+        (Signal::SIGHUP, 129),
+        (Signal::SIGQUIT, 131),
+        (Signal::SIGUSR1, 138),
+    ];
+    for (signal, code) in signals {
         let house = house();
         let run = house.start(&["run", "p.yaml"]);
         let processes = [house.wait_for_number("shell"), house.wait_for_number("child")];
@@ -40,6 +47,29 @@ fn a_signal_cancels_takes_back_ends_every_child_and_gives_its_own_exit_code() {
         let rollback = house.trueup(&["rollback"]).wanted(0);
         assert!(rollback.stdout.contains("nothing to take back"), "{}", rollback.stdout);
     }
+}
+
+#[test]
+fn a_hang_up_that_was_ignored_when_the_run_began_stays_ignored() {
+    let house = house();
+    let run = house.start(&["run", "p.yaml", "--skip", "long,after"]);
+    run.end().wanted(0);
+    let mut command = std::process::Command::new("/bin/sh");
+    let results = house.path("results").display().to_string();
+    let script = "trap '' HUP; exec \"$@\"";
+    command
+        .current_dir(house.path(""))
+        .args(["-c", script, "sh", crate::house::TRUEUP, "run", "p.yaml"])
+        .args(["--sysroot", "host", "--results", &results, "--cache-dir", "cache"])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let run = crate::house::Running::start(command);
+    house.wait_for_number("child");
+    run.signal(Signal::SIGHUP);
+    run.signal(Signal::SIGTERM);
+    // Had it heard the first, that would be its exit code.
+    run.end().wanted(143);
 }
 
 #[test]
