@@ -47,7 +47,18 @@ impl EventLog {
     /// # Errors
     /// When the file can't be made.
     pub fn create(path: &Path) -> Result<Self, LogError> {
-        Ok(Self { log: AppendLog::open(path)?, held: Vec::with_capacity(2 * HELD) })
+        let log = AppendLog::open(path)?;
+        // As long as it is written the run is at work, and not cut off.
+        log.hold()?;
+        Ok(Self { log, held: Vec::with_capacity(2 * HELD) })
+    }
+
+    /// Makes sure that the records are found under the log's name.
+    ///
+    /// # Errors
+    /// When the log was removed or replaced.
+    pub fn in_place(&self) -> Result<(), LogError> {
+        Ok(self.log.in_place()?)
     }
 
     /// Appends a record. It survives the death of the process after [`flush`](Self::flush), that of the machine
