@@ -33,7 +33,7 @@ pub(super) fn sysroot(prefix: &Path) -> Result<Sysroot, Failure> {
 
 /// Reads and binds the pipeline that was asked for.
 pub(super) fn plan(options: &PipelineArgs) -> Result<(Plan, Facts), Failure> {
-    let draft = draft(&options.pipeline);
+    let draft = draft(options.path());
     let facts = Facts::read(&sysroot(&options.sysroot)?);
     let registry = standard();
     let plan = bind_draft(

@@ -9,6 +9,14 @@ use crate::disk;
 use crate::event::{Event, RecoveredRun, RunId};
 use crate::host::Sysroot;
 
+/// The runs whose changes a run would take back first, and those that are still at work.
+#[must_use]
+pub fn cut_off(journal_dir: &Path) -> Vec<String> {
+    let journals = list(journal_dir).unwrap_or_default().into_iter();
+    let unfinished = journals.filter(|journal| matches!(journal.state, JournalState::Unfinished));
+    unfinished.map(|journal| journal.run).collect()
+}
+
 /// Takes back the changes of every run that was cut off, before `run` begins, and tells of it.
 pub(super) fn recover(
     sysroot: &Sysroot,

@@ -8,13 +8,15 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::event::{DecisionSource, Event, Outcome, PhaseName, Record};
+use crate::event::{DecisionSource, Event, Outcome, PhaseName, PipelineSummary, Record};
 
 /// An earlier run.
 #[derive(Debug, Default)]
 pub struct Earlier {
     /// Which run.
     pub run: String,
+    /// Its pipeline; nothing where no run is known.
+    pub pipeline: Option<PipelineSummary>,
     decisions: BTreeMap<(PhaseName, String), Value>,
     ends: BTreeMap<(PhaseName, String), Value>,
 }
@@ -26,7 +28,10 @@ impl Earlier {
         let mut earlier = Self::default();
         for record in records {
             match record.event {
-                Event::RunStarted { run, .. } => run.as_str().clone_into(&mut earlier.run),
+                Event::RunStarted { run, pipeline, .. } => {
+                    run.as_str().clone_into(&mut earlier.run);
+                    earlier.pipeline = Some(pipeline);
+                }
                 Event::Decided { phase, source, decision, .. } => {
                     let key = match source {
                         DecisionSource::Run { key, .. } => key,

@@ -65,8 +65,30 @@ pub struct RunOptions {
     pub trials: Arc<dyn TrialLog>,
     /// The run that this one goes on with; one of which nothing is known for a run that begins anew.
     pub earlier: Earlier,
-    /// Whether to wait for another run to end.
-    pub wait: Option<Wait>,
+    /// The right to run, taken before anything was looked at that must not change until the run.
+    pub hold: Hold,
+}
+
+/// The lock of a results folder, for one run. Given back when dropped.
+#[derive(Debug)]
+pub struct Hold {
+    run: RunId,
+    lock: LockFile,
+}
+
+/// Takes the lock of a results folder for a run to come; waits for another run to end where that is wanted.
+///
+/// # Errors
+/// When another run is still at work by then, it was told to stop while it waited, or the disk refuses.
+pub async fn hold(
+    results_dir: &Path,
+    clock: &Clock,
+    shutdown: &Shutdown,
+    wait: Option<Wait>,
+) -> Result<Hold, RunError> {
+    let run = RunId::new(clock.now(), std::process::id());
+    let lock = take_lock(results_dir, &run, shutdown, clock.now(), wait).await?;
+    Ok(Hold { run, lock })
 }
 
 /// How another run is waited for.
@@ -135,9 +157,7 @@ pub enum RunError {
 /// # Errors
 /// When it could not begin, or could not be recorded; a phase that fails is an outcome, not an error.
 pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
-    let RunOptions { plan, results_dir, clock, .. } = options;
-    let run = RunId::new(clock.now(), std::process::id());
-    let lock = take_lock(&results_dir, &run, &options.shutdown, clock.now(), options.wait).await?;
+    let RunOptions { plan, results_dir, clock, hold: Hold { run, lock }, .. } = options;
     let folder = results_dir.join("runs").join(run.as_str());
     disk::create_dir_all(&folder)?;
     let log = EventLog::create(&folder.join("events.jsonl")).map_err(RunError::Record)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::acceptance::accept;
+use super::acceptance::{accept, known_against};
 use super::resume::Earlier;
 use crate::cache::{
     CacheDirectory, CacheError, Lookup, Manifest, MissReason, Origin, digest_inputs,
@@ -112,13 +112,7 @@ pub(super) async fn run(
         .render_with(position, scope)
         .map_err(|wrong| wrong.iter().map(Diagnostic::in_a_line).collect::<Vec<_>>().join("; "))?;
     let kind = &plan.phases[position].kind;
-    let mut phase = kind.bind(&with).map_err(|wrong| {
-        let told: Vec<String> = wrong
-            .iter()
-            .map(|error| format!("`{}`: {}", error.path.join("."), error.message))
-            .collect();
-        format!("its `with` is not right: {}", told.join("; "))
-    })?;
+    let mut phase = kind.bind(&with).map_err(|wrong| plan.told_of_with(position, &wrong))?;
     let told = plan.outlasts(position).then(|| digest(kind.name(), phase.with()));
     if let Some(outputs) = told.as_ref().and_then(|told| shared.earlier.end(&cx.phase, told)) {
         let reason = format!("it ended well in run {}", shared.earlier.run);
@@ -136,21 +130,27 @@ pub(super) async fn run(
         return Ok(Done::without_work(Outcome::NotApplicable, reason));
     }
     let decision = stage.run(Stage::Decide, decide(at, phase.as_mut(), shared, cx)).await?;
-    let more = stage.run(Stage::Apply, apply(phase.as_mut(), shared, cx)).await?;
-    let checks = stage.run(Stage::Verify, phase.verify(cx)).await?;
-    for check in &checks {
-        cx.tell(Event::Checked { phase: cx.phase.clone(), check: check.clone() });
-    }
     let mut outputs = match decision {
         Value::Object(fields) => fields,
         Value::Null => Map::new(),
         other => Map::from_iter([("decision".to_owned(), other)]),
     };
+    let spec = plan.spec(position);
+    let against = known_against(spec, phase.as_ref(), shared, cx).await;
+    if let Some(reason) = against.map_err(|error| error.told())? {
+        let outputs = Value::Object(outputs);
+        return Ok(Done { outputs, ..Done::without_work(Outcome::Reverted, reason) });
+    }
+    let more = stage.run(Stage::Apply, apply(phase.as_mut(), shared, cx)).await?;
+    let checks = stage.run(Stage::Verify, phase.verify(cx)).await?;
+    for check in &checks {
+        cx.tell(Event::Checked { phase: cx.phase.clone(), check: check.clone() });
+    }
     outputs.extend(more);
     let partial = checks.iter().any(|check| check.is_bad() && check.optional);
     let (outcome, reason) = judge(&checks)?;
     let done = Done { outcome, reason, outputs: Value::Object(outputs), told, partial };
-    accept(plan.spec(position), phase.as_mut(), shared, cx, done).await
+    accept(spec, phase.as_mut(), shared, cx, done).await
 }
 
 /// Digest of all that a phase is told.
@@ -214,6 +214,15 @@ pub(super) async fn key_manifest(
         .on(policy.scope, cx.run.facts.identity())
         .with("with", phase.with())
         .with("depends", &depends);
+    with_inputs(manifest, policy, cx).await
+}
+
+/// The same with the files that the phase is declared to depend on.
+pub(super) async fn with_inputs(
+    manifest: Manifest,
+    policy: &CachePolicy,
+    cx: &Context,
+) -> Result<Manifest, PhaseError> {
     if policy.inputs.is_empty() {
         return Ok(manifest);
     }

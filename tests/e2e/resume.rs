@@ -70,6 +70,52 @@ fn a_run_that_is_not_there_is_told() {
 }
 
 #[test]
+fn a_run_of_another_pipeline_is_refused_with_both_names() {
+    let house = House::with_phases(PHASES);
+    house.trueup(&["run", "p.yaml"]).wanted(1);
+    house.put("q.yaml", &house.get("p.yaml").replace("echo x", "echo other"));
+    let refused = house.trueup(&["run", "q.yaml", "--resume"]).wanted(2).stderr;
+    let refused = refused.replace('|', " ").split_whitespace().collect::<Vec<_>>().join(" ");
+    for told in ["run::resume", "`p` (p.yaml)", "`q` (q.yaml)"] {
+        assert!(refused.contains(told), "{told}: {refused}");
+    }
+    assert_eq!(house.runs().len(), 1, "nothing was tried");
+    // The same text elsewhere is the same pipeline.
+    house.put("sub/moved.yaml", &house.get("p.yaml"));
+    house.trueup(&["run", "sub/moved.yaml", "--resume"]).wanted(1);
+    assert_eq!(house.get("count"), "x\n");
+}
+
+#[test]
+fn without_a_pipeline_that_of_the_run_is_gone_on_with() {
+    let house = House::with_phases(PHASES);
+    house.trueup(&["run", "p.yaml"]).wanted(1);
+    house.put("ready", "");
+    house.trueup(&["run", "--resume"]).wanted(0);
+    assert_eq!((house.get("count"), house.get("after")), ("x\n".to_owned(), "y\n".to_owned()));
+    assert_eq!(house.report()["pipeline"]["file"], "p.yaml");
+    std::fs::rename(house.path("p.yaml"), house.path("other.yaml")).unwrap();
+    let gone = house.trueup(&["run", "--resume"]).wanted(2).stderr;
+    assert!(gone.contains("run::resume") && gone.contains("trueup run PIPELINE"), "{gone}");
+}
+
+#[test]
+fn a_file_in_place_of_a_run_is_told_with_the_right_form() {
+    let house = House::with_phases(PHASES);
+    house.trueup(&["run", "p.yaml"]).wanted(1);
+    for (arguments, form) in [
+        (&["run", "--resume", "p.yaml"][..], "`trueup run p.yaml --resume`"),
+        (&["run", "p.yaml", "--resume", "missing.yml"], "`trueup run p.yaml --resume` goes on"),
+    ] {
+        let refused = house.trueup(arguments).wanted(2).stderr;
+        let told = refused.replace('|', " ").split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(told.contains("the name of a file, and --resume takes that of a run"), "{told}");
+        assert!(told.contains(form), "{told}");
+    }
+    assert_eq!(house.runs().len(), 1);
+}
+
+#[test]
 fn a_second_run_says_who_is_at_work_since_when_or_waits_for_it() {
     let house = House::with_phases(
         "  slow: { uses: command, with: { argv: [/bin/sh, -c, 'echo $$ > pid; until test -e go; do sleep 0.05; done'] } }\n",
