@@ -42,6 +42,7 @@ Files (below --results, `results` by default):
   runs/<id>/report.json       report of a run
   runs/<id>/events.jsonl      all that happened in it
   journal/<id>.jsonl          what it changed on the host, for `trueup rollback`
+  order                       the runs in the order in which they began
   durations.json              how long phases took the last time, for estimates
   trueup.db                   trials, and the embedded default database
 

@@ -15,7 +15,7 @@ use super::resume::Earlier;
 use super::stages::{Memory, Shared};
 use crate::change::{Applier, KeepError, TakenBack};
 use crate::clock::Clock;
-use crate::disk::{self, DiskError, LockFile, Locked};
+use crate::disk::{self, AppendLog, DiskError, LockFile, Locked};
 use crate::event::{
     Event, EventLog, EventSink, Fanout, LogError, OverallStatus, ProgressBoard, RunId, SinkError,
 };
@@ -161,6 +161,8 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
     let folder = results_dir.join("runs").join(run.as_str());
     disk::create_dir_all(&folder)?;
     let log = EventLog::create(&folder.join("events.jsonl")).map_err(RunError::Record)?;
+    // Names sort by the clock, which may be wrong.
+    AppendLog::open(&results_dir.join("order"))?.append(format!("{run}\n"))?;
     let fanout = Fanout::start(options.readers).map_err(RunError::Thread)?;
     let mut recorder = Recorder::new(log, fanout, clock.clone(), options.secrets.clone());
 
