@@ -185,7 +185,7 @@ mod tests {
             std::thread::yield_now();
         }
         let Observed::Unreadable(reason) = files.observe("/sys/a/setting") else { panic!() };
-        assert!(reason.ends_with("it is not a file"), "{reason}");
+        assert!(reason.ends_with("it is not a regular file"), "{reason}");
     }
 
     #[test]
