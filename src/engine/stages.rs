@@ -47,7 +47,7 @@ impl Memory {
         let (Self::Use(cache) | Self::Refresh(cache)) = self else { return Ok(()) };
         let cache = cache.clone();
         // A panic in there would be told as one; whatever it was, the decisions hold without being written.
-        tokio::task::spawn_blocking(move || cache.flush()).await.unwrap_or(Ok(()))
+        blocking(move || cache.flush()).await.unwrap_or(Ok(()))
     }
 }
 
@@ -348,12 +348,26 @@ async fn apply(
     phase.apply(cx).await
 }
 
+/// Does work that blocks on a thread of its own; where the system refuses one, on this thread: what was changed must
+/// be taken back there as well. The runtime's own threads for such work panic then.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, PhaseError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| PhaseError::because("could not finish work on the host", error))
+    let ours = Arc::new(Mutex::new(Some(work)));
+    let theirs = Arc::clone(&ours);
+    let (sender, done) = tokio::sync::oneshot::channel();
+    let started = std::thread::Builder::new().name("host".to_owned()).spawn(move || {
+        let work = theirs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Nobody waits any more for what is stopped.
+        let _ = work.map(|work| sender.send(work()));
+    });
+    if started.is_err() {
+        let work = ours.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(work) = work {
+            return Ok(work());
+        }
+    }
+    done.await.map_err(|error| PhaseError::because("could not finish work on the host", error))
 }
 
 pub(super) fn record(change: &Change, result: ChangeResult) -> ChangeRecord {

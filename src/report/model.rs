@@ -172,7 +172,11 @@ impl Report {
             is(|result| matches!(result, ChangeResult::Applied | ChangeResult::Clamped { .. }));
         let taken_back = is(|result| matches!(result, ChangeResult::Reverted));
         // A run that was told to stop takes back all of it when its phases have ended.
-        if self.signal.is_some() { 0 } else { made.saturating_sub(taken_back) }
+        if self.overall_status == Some(OverallStatus::Cancelled) {
+            0
+        } else {
+            made.saturating_sub(taken_back)
+        }
     }
 
     /// Takes one more event.

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use nix::sys::signal::Signal;
 
-use crate::house::{House, is_alive, wait_until};
+use crate::house::{House, hears_signals, is_alive, wait_until};
 
 /// The first phase counts how often it runs; the second fails until there is a file `ready`.
 const PHASES: &str = "
@@ -174,11 +174,9 @@ fn a_second_run_says_who_is_at_work_since_when_or_waits_for_it() {
     house.trueup(&["run", "q.yaml", "--wait", "100ms"]).wanted(4);
     let mut waits = house.start(&["run", "q.yaml", "--wait", "60s"]);
     let stopped = house.start(&["run", "q.yaml", "--wait"]);
-    let asleep = |pid: u32| {
-        let held = std::fs::read_to_string("/proc/locks").unwrap_or_default();
-        held.lines().any(|line| line.contains("->") && line.contains(&format!(" {pid} ")))
-    };
-    wait_until("the two to wait", || asleep(waits.child.id()) && asleep(stopped.child.id()));
+    wait_until("the two to wait", || {
+        hears_signals(waits.child.id()) && hears_signals(stopped.child.id())
+    });
     stopped.signal(Signal::SIGTERM);
     assert_eq!(stopped.end().code, 143);
     assert!(waits.child.try_wait().unwrap().is_none(), "it waits");
