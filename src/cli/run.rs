@@ -55,10 +55,9 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
     let trials = trial_store(&options.state, &facts, &clock)?;
     let sysroot = wire::sysroot(&options.pipeline.sysroot)?;
     let program = program()?;
-    let workers = wire::runtime()?;
-    // Signals are heard among the workers, whatever the order of the run is at.
-    let shutdown = workers.block_on(async { Shutdown::listen(exit::leave) })?;
-    let ended = wire::front()?.block_on(async {
+    let (end, signal) = wire::work(|workers, front| {
+        // Signals are heard among the workers, whatever the order of the run is at.
+        let shutdown = workers.block_on(async { Shutdown::listen(exit::leave) })?;
         let run = run_plan(RunOptions {
             plan,
             results_dir: options.state.results.clone(),
@@ -77,10 +76,9 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
             earlier,
             wait: options.wait.map(|longest| Wait { longest: longest.0, tell: tell_of_wait }),
         });
-        let ended = run.await.map_err(|error| refused(&error, shutdown.signal()))?;
-        Ok::<_, Failure>((ended, shutdown.signal()))
+        let end = front.block_on(run).map_err(|error| refused(&error, shutdown.signal()))?;
+        Ok((end, shutdown.signal()))
     })?;
-    let (end, signal) = ended;
     let code = ExitCode::of(end.status, signal);
     warn_of_readers(&end.problems);
     if matches!(mode, ProgressMode::Bar | ProgressMode::Plain) {

@@ -2,8 +2,10 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tokio::runtime::{Builder, Runtime};
 
 use super::args::PipelineArgs;
 use super::exit::{ExitCode, Failure};
@@ -141,14 +143,29 @@ fn environment() -> Map<String, Value> {
         .collect()
 }
 
+/// How long the end of work that blocks is waited for: of a file on a mount that does not answer, nobody can say when
+/// it ends.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Does the work of a run: with the runtime of what has work to do, and that in which it is ordered.
+pub(super) fn work<T>(
+    of: impl FnOnce(&Runtime, &Runtime) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let (workers, front) = (runtime()?, front()?);
+    let done = of(&workers, &front);
+    front.shutdown_timeout(PATIENCE);
+    workers.shutdown_timeout(PATIENCE);
+    done
+}
+
 /// The runtime in which a run is ordered: on this thread, because handing each step to another costs more than the step.
-pub(super) fn front() -> Result<tokio::runtime::Runtime, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+fn front() -> Result<Runtime, Failure> {
+    let runtime = Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| Failure::because("cli::runtime", &error))
 }
 
 /// The runtime of what has work to do.
-pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+pub(super) fn runtime() -> Result<Runtime, Failure> {
+    let runtime = Builder::new_multi_thread().enable_all().build();
     runtime.map_err(|error| Failure::because("cli::runtime", &error))
 }
