@@ -103,6 +103,20 @@ fn put_in_place(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Resu
     at("write", path, done)
 }
 
+/// Opens a regular file to be read. A pipe in its place, or a log of the kernel, would be waited for, for ever.
+///
+/// # Errors
+/// When it can't be opened, or is none.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let other = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+    // Opening a device may already do something.
+    if !fs::metadata(path)?.is_file() {
+        return Err(other());
+    }
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(other()) }
+}
+
 /// Reads a file of at most `limit` bytes.
 ///
 /// # Errors
@@ -110,14 +124,8 @@ fn put_in_place(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Resu
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, DiskError> {
     let read = || -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
-        // A pipe in place of the file would otherwise be waited for, for ever.
-        let file =
-            OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-        }
-        content.reserve(metadata.len().min(limit) as usize + 1);
+        let file = open_regular(path)?;
+        content.reserve(file.metadata()?.len().min(limit) as usize + 1);
         file.take(limit + 1).read_to_end(&mut content)?;
         if content.len() as u64 > limit {
             let told = format!("it is larger than {limit} bytes");

@@ -81,8 +81,10 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
         earlier,
         hold,
     });
-    let end = front.block_on(run).map_err(|error| refused(&error, shutdown.signal()))?;
+    let end = front.block_on(run);
+    wire::leave([front, workers]);
     let signal = shutdown.signal();
+    let end = end.map_err(|error| refused(&error, signal))?;
     let code = ExitCode::of(end.status, signal);
     warn_of_readers(&end.problems);
     if matches!(mode, ProgressMode::Bar | ProgressMode::Plain) {

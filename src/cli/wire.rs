@@ -3,8 +3,10 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tokio::runtime::{Builder, Runtime};
 
 use super::args::PipelineArgs;
 use super::exit::{ExitCode, Failure};
@@ -142,17 +144,28 @@ fn environment() -> Map<String, Value> {
         .collect()
 }
 
+/// How long the end of work that blocks is waited for: of a file on a mount that does not answer, nobody can say when
+/// it ends.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Ends runtimes, and does not wait for what blocks in them.
+pub(super) fn leave(runtimes: [Runtime; 2]) {
+    for runtime in runtimes {
+        runtime.shutdown_timeout(PATIENCE);
+    }
+}
+
 /// The runtime in which a run is ordered: on this thread, because handing each step to another costs more than the step.
-pub(super) fn front() -> Result<tokio::runtime::Runtime, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+pub(super) fn front() -> Result<Runtime, Failure> {
+    let runtime = Builder::new_current_thread().enable_all().build();
     runtime.map_err(|error| refused(&error))
 }
 
 /// The runtime of what has work to do.
-pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub(super) fn runtime() -> Result<Runtime, Failure> {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     room_for(cpus + SPARE_THREADS).map_err(|error| refused(&error))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = Builder::new_multi_thread().enable_all().build();
     runtime.map_err(|error| refused(&error))
 }
 

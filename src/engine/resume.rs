@@ -184,7 +184,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn record(seq: u64, event: Value) -> Record {
+    fn record(seq: u64, event: &Value) -> Record {
         let mut line = json!({ "v": 1, "seq": seq, "elapsed": 0.0, "at": "2026-11-24T00:00:00Z" });
         line.as_object_mut().unwrap().extend(event.as_object().unwrap().clone());
         serde_json::from_value(line).unwrap()
@@ -195,19 +195,21 @@ mod tests {
         let phase = |name: &str, needs: &[&str]| json!({ "name": name, "uses": "command", "needs": needs, "optional": false });
         let mut records = vec![record(
             0,
-            json!({
+            &json!({
                 "event": "run_started", "run": name, "version": "0.1.0", "host": {},
                 "pipeline": { "name": "p", "file": "p.yaml", "digest": "d" },
                 "phases": [phase("c", &["b"]), phase("b", &["a"]), phase("a", &[])],
             }),
         )];
         for (phase, taken) in ends {
-            records
-                .push(record(1, json!({ "event": "phase_started", "phase": phase, "attempt": 1 })));
+            records.push(record(
+                1,
+                &json!({ "event": "phase_started", "phase": phase, "attempt": 1 }),
+            ));
             let reason = taken.then_some("it ended well in run r");
             records.push(record(
                 2,
-                json!({
+                &json!({
                     "event": "phase_ended", "phase": phase, "outcome": "SUCCESS", "reason": reason, "seconds": 1.0,
                     "outputs": { "by": name }, "told": "t",
                 }),

@@ -233,9 +233,13 @@ pub(super) async fn with_inputs(
         return Ok(manifest);
     }
     let globs: Vec<String> = policy.inputs.iter().map(|glob| glob.value.clone()).collect();
-    let run = Arc::clone(&cx.run);
-    let inputs =
-        blocking(move || digest_inputs(&run.pipeline_dir, globs.iter().map(String::as_str)));
+    let (run, stop) = (Arc::clone(&cx.run), cx.cancel.child_token());
+    // Whoever does not wait for it any more does not want it any more.
+    let _guard = stop.clone().drop_guard();
+    let inputs = blocking(move || {
+        let globs = globs.iter().map(String::as_str);
+        digest_inputs(&run.pipeline_dir, globs, &|| stop.is_cancelled())
+    });
     let inputs = inputs.await?.map_err(|error| {
         PhaseError::because("could not tell what the decision depends on", error)
     })?;

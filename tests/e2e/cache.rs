@@ -328,3 +328,31 @@ fn what_was_printed_in_another_folder_or_of_inputs_that_changed_meanwhile_is_no_
     house.trueup(&["run", "p.yaml"]).wanted(0);
     assert_eq!(house.report()["phases"]["probe"]["cache"]["hit"], false, "it was not remembered");
 }
+
+#[test]
+fn inputs_end_in_a_folder_that_links_to_itself_and_in_what_blocks() {
+    let house = House::with_phases(
+        "  loops: { uses: command, timeout: 20s, cache: { inputs: [\"loop/**/*.csv\"] }, with: { argv: [date] } }\n\
+         \x20 blocks: { uses: command, timeout: 20s, cache: { inputs: [pipe] }, with: { argv: [date] } }",
+    );
+    house.put("loop/one.csv", "1");
+    for link in ["loop/a", "loop/b"] {
+        std::os::unix::fs::symlink(".", house.path(link)).unwrap();
+    }
+    nix::unistd::mkfifo(&house.path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    house.trueup(&["plan", "p.yaml"]).wanted(0);
+    house.trueup(&["run", "p.yaml"]).wanted(1);
+    let report = house.report();
+    assert_eq!(report["phases"]["loops"]["status"], "SUCCESS");
+    let reason = report["phases"]["blocks"]["reason"].to_string();
+    assert!(reason.contains("pipe") && reason.contains("not a regular file"), "{reason}");
+}
+
+#[test]
+fn a_glob_that_is_none_is_told_before_anything_runs() {
+    let house = House::with_phases(
+        "  a: { uses: command, cache: { inputs: [\"[z-a\", \"a/***\"] }, with: { argv: [date] } }",
+    );
+    let told = house.trueup(&["check", "p.yaml"]).wanted(2).stderr;
+    assert_eq!(told.matches("this is not a glob").count(), 2, "{told}");
+}
