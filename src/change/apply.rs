@@ -180,26 +180,35 @@ impl Applier {
         self.revert_where(|_| true)
     }
 
+    /// Makes sure that what has been changed can be taken back later: that the journal is found under its name.
+    ///
+    /// # Errors
+    /// When it was removed or replaced.
+    pub fn in_place(&self) -> Result<(), DiskError> {
+        self.session().journal.as_ref().map_or(Ok(()), Writer::in_place)
+    }
+
     /// Keeps all that is applied and not taken back, and closes the journal: the end of a run.
     ///
     /// # Errors
-    /// When a change could not be taken back before, or the journal can't be written: it then stays unfinished.
+    /// When a change could not be taken back before, or the journal can't be written: it then stays unfinished, and
+    /// what was to be kept can still be taken back.
     pub fn keep(&self) -> Result<(), KeepError> {
         let mut session = self.session();
         if session.journal.is_none() {
             session.ended.get_or_insert_with(|| "the run has ended".to_owned());
             return Ok(());
         }
-        let Session { entries, stuck, .. } = &mut *session;
+        let Session { entries, stuck, .. } = &*session;
         let unresolved = |entry: &Entry| entry.state == State::Intended || stuck.contains(&entry.n);
-        let mut records = Vec::new();
+        let (mut records, mut kept) = (Vec::new(), BTreeSet::new());
         let mut changes = Vec::new();
-        for entry in entries.iter_mut() {
+        for entry in entries {
             if unresolved(entry) {
                 changes.push(entry.change.describe());
             } else if matches!(entry.state, State::Applied { .. }) {
-                entry.state = entry.kept();
                 records.push(Record::Kept { n: entry.n });
+                kept.insert(entry.n);
             }
         }
         if changes.is_empty() {
@@ -209,6 +218,11 @@ impl Applier {
         let synced = session.journal.as_mut().map_or(Ok(()), Writer::sync);
         let broken = session.ended.clone().or_else(|| synced.err().map(|error| told(&error)));
         session.ended.get_or_insert_with(|| "the journal of this run is closed".to_owned());
+        if broken.is_none() {
+            for entry in session.entries.iter_mut().filter(|entry| kept.contains(&entry.n)) {
+                entry.state = entry.kept();
+            }
+        }
         match broken {
             Some(reason) => Err(KeepError::Journal { reason }),
             None if changes.is_empty() => Ok(()),

@@ -451,6 +451,11 @@ impl Writer {
         pass()
     }
 
+    /// Makes sure that the journal is found under its name.
+    pub(super) fn in_place(&self) -> Result<(), DiskError> {
+        self.0.in_place()
+    }
+
     /// Waits until all records are on the disk.
     pub(super) fn sync(&mut self) -> Result<(), DiskError> {
         self.0.sync()

@@ -32,7 +32,9 @@ Exit codes:
        not taken back because it was set to another one since (rollback), or
        what was kept is no longer in place (verify)
        A plan ends with the code of the run that it foresees: 0, 1 or 3.
-  130  cancelled by SIGINT, after taking back what the run changed
+  129  cancelled by SIGHUP, as when its terminal is closed, after taking back
+       what the run changed; 130 by SIGINT, 131 by SIGQUIT, 138 by SIGUSR1,
+       140 by SIGUSR2, 142 by SIGALRM
   143  cancelled by SIGTERM, after taking back what the run changed
 
 Files (below --results, `results` by default):
@@ -40,6 +42,7 @@ Files (below --results, `results` by default):
   runs/<id>/report.json       report of a run
   runs/<id>/events.jsonl      all that happened in it
   journal/<id>.jsonl          what it changed on the host, for `trueup rollback`
+  order                       the runs in the order in which they began
   durations.json              how long phases took the last time, for estimates
   trueup.db                   trials, and the embedded default database
 

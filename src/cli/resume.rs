@@ -9,12 +9,22 @@ use crate::engine::Earlier;
 use crate::event::PipelineSummary;
 use crate::plan::Plan;
 
+/// Most runs that are followed back.
+const MOST: usize = 32;
+
 /// The run to go on with, as its record tells, and the pipeline to run: that of the command line, or else of that run.
 pub(super) fn resumed(options: &RunArgs) -> Result<(Earlier, PipelineArgs), Failure> {
     let mut asked = options.pipeline.clone();
     let Some(run) = &options.resume else { return Ok((Earlier::default(), asked)) };
     refuse_file(run, asked.pipeline.as_deref())?;
-    let earlier = Earlier::of(super::report::records(&options.state.results, run)?);
+    let records = |run: &str| super::report::records(&options.state.results, run);
+    let mut earlier = Earlier::of(records(run)?);
+    // A run that itself went on with another one proves what that one does, too, as far as it came.
+    for _ in 0..MOST {
+        let Some(before) = earlier.resumes.take() else { break };
+        let Ok(records) = records(before.as_str()) else { break };
+        earlier = earlier.after(Earlier::of(records));
+    }
     if let (None, Some(of)) = (&asked.pipeline, &earlier.pipeline) {
         let path = Path::new(&of.file);
         if !path.is_file() {

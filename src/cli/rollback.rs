@@ -50,7 +50,7 @@ pub(super) fn rollback(options: &RollbackArgs) -> Result<ExitCode, Failure> {
         }
         return Ok(ExitCode::Success);
     }
-    let lock = LockFile::try_lock(
+    let lock = LockFile::try_lock_folder(
         &results.join("lock"),
         &format!("rollback, process {}", std::process::id()),
     );

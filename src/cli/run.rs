@@ -4,6 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use super::args::{PipelineArgs, ProgressMode, RunArgs, StateArgs};
@@ -80,8 +81,10 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
         earlier,
         hold,
     });
-    let end = front.block_on(run).map_err(|error| refused(&error, shutdown.signal()))?;
+    let end = front.block_on(run);
+    wire::leave([front, workers]);
     let signal = shutdown.signal();
+    let end = end.map_err(|error| refused(&error, signal))?;
     let code = ExitCode::of(end.status, signal);
     warn_of_readers(&end.problems);
     if matches!(mode, ProgressMode::Bar | ProgressMode::Plain) {
@@ -130,11 +133,15 @@ fn bind(pipeline: &PipelineArgs, earlier: &Earlier, state: &StateArgs) -> Result
     Ok(Bound { plan: wire::expecting(plan, &state.results), facts, secrets })
 }
 
-/// Views that could not be shown to their end; a pipe that was closed was wanted so.
+/// Views that could not be shown to their end; a pipe or a terminal that was closed was wanted so.
 fn warn_of_readers(problems: &[SinkError]) {
     let closed = |problem: &&SinkError| {
         let cause = problem.source.downcast_ref::<std::io::Error>();
-        cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+        cause.is_some_and(|cause| {
+            let terminal = matches!(problem.reader, "plain" | "json" | "progress");
+            let gone = cause.raw_os_error() == Some(Errno::EIO as i32);
+            cause.kind() == std::io::ErrorKind::BrokenPipe || terminal && gone
+        })
     };
     let warnings: Vec<Diagnostic> = problems
         .iter()

@@ -3,6 +3,7 @@
 //! A [`Diagnostic`] has a stable code (listed in docs/errors.md), a message that completes "error:",
 //! where it can be told a place in a file, and help. Knows nothing of pipelines or hosts.
 
+mod excerpt;
 mod render;
 mod suggest;
 

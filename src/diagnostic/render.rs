@@ -11,6 +11,7 @@ use miette::{
     MietteSpanContents, Severity as MietteSeverity, SourceCode, SourceSpan, SpanContents,
 };
 
+use super::excerpt::excerpt;
 use super::{Diagnostic, Place, Severity, Source};
 use crate::shown;
 
@@ -41,12 +42,23 @@ pub fn render(diagnostics: &[Diagnostic], style: Style) -> String {
         .with_links(false)
         .without_syntax_highlighting()
         .with_context_lines(1);
+    let files = Files::of(diagnostics, &[]);
+    let mut excerpts = Vec::new();
+    let fitted: Vec<Diagnostic> =
+        diagnostics.iter().map(|diagnostic| files.fit(diagnostic, &mut excerpts)).collect();
+    if excerpts.is_empty() {
+        draw(diagnostics, &files, &handler)
+    } else {
+        draw(&fitted, &Files::of(&fitted, &excerpts), &handler)
+    }
+}
+
+fn draw(diagnostics: &[Diagnostic], files: &Files, handler: &GraphicalReportHandler) -> String {
     let mut text = String::new();
-    let files = Files::of(diagnostics);
     for diagnostic in diagnostics {
-        let shown = Shown::new(diagnostic, &files);
+        let shown = Shown::new(diagnostic, files);
         let drawn = handler.render_report(&mut text, &shown).and_then(|()| {
-            let mut others = shown.elsewhere(&files).into_iter();
+            let mut others = shown.elsewhere(files).into_iter();
             others.try_for_each(|other| handler.render_report(&mut text, &other))
         });
         if drawn.is_err() {
@@ -83,19 +95,39 @@ struct Named<'a> {
     source: &'a Source,
     name: Cow<'a, str>,
     text: Cow<'a, str>,
+    /// Lines, and columns of the first one, that come before it in the file.
+    before: (usize, usize),
 }
 
+/// A part of a file in place of it, with what comes before as in [`Named`].
+type Part = (Arc<Source>, (usize, usize));
+
 impl<'a> Files<'a> {
-    fn of(diagnostics: &'a [Diagnostic]) -> Self {
+    fn of(diagnostics: &'a [Diagnostic], parts: &[Part]) -> Self {
         let mut files: Vec<Named<'a>> = Vec::new();
         let places = diagnostics.iter().flat_map(|diagnostic| &diagnostic.places);
         for source in places.map(|(place, _)| &*place.source) {
             if !files.iter().any(|known| std::ptr::eq(known.source, source)) {
                 let (name, text) = (shown::in_line(&source.name), shown::as_written(&source.text));
-                files.push(Named { source, name, text });
+                let part = parts.iter().find(|(part, _)| std::ptr::eq(Arc::as_ptr(part), source));
+                let before = part.map_or((0, 0), |(_, before)| *before);
+                files.push(Named { source, name, text, before });
             }
         }
         Self(files)
+    }
+
+    /// The same diagnostic with each place that stands among lines too long to be drawn in a part of its own.
+    fn fit(&self, diagnostic: &Diagnostic, parts: &mut Vec<Part>) -> Diagnostic {
+        let mut fitted = diagnostic.clone();
+        for (place, _) in &mut fitted.places {
+            let Some(named) = self.named(&place.source) else { continue };
+            let Some(cut) = excerpt(&named.text, &place.span) else { continue };
+            let source = Arc::new(Source { name: place.source.name.clone(), text: cut.text });
+            parts.push((Arc::clone(&source), (cut.lines_before, cut.columns_before)));
+            *place = Place { source, span: cut.span };
+        }
+        fitted
     }
 
     fn named(&self, source: &Arc<Source>) -> Option<&Named<'a>> {
@@ -122,8 +154,8 @@ impl SourceCode for Named<'_> {
             self.name.clone().into_owned(),
             read.data(),
             *read.span(),
-            read.line(),
-            read.column(),
+            read.line() + self.before.0,
+            read.column() + if read.line() == 0 { self.before.1 } else { 0 },
             read.line_count(),
         )))
     }

@@ -162,7 +162,12 @@ async fn remembered_or_measured(
         cx.note(reason.to_string());
     }
     let mut report = test.measure().await?;
-    let key = cache.and_then(|cache| question.remember(cache, &manifest, &report, cx));
+    let mut key = None;
+    if question.manifest(cx).await? == manifest {
+        key = cache.and_then(|cache| question.remember(cache, &manifest, &report, cx));
+    } else {
+        cx.note("what the verdict depends on changed while it was measured: it is not remembered");
+    }
     report.source = DecisionSource::Run { key, miss: miss.map(|reason| reason.to_string()) };
     Ok(report)
 }

@@ -1,10 +1,11 @@
 //! What an earlier run left half done is taken back before anything else is done.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::change::{JournalState, Options, Reverted, RollbackReport, TakenBack, list, rollback};
 use crate::clock::Clock;
+use crate::disk;
 use crate::event::{Event, RecoveredRun, RunId};
 use crate::host::Sysroot;
 
@@ -37,6 +38,10 @@ pub(super) fn recover(
             JournalState::Unreadable { reason } => {
                 Some(note(format!("nobody can tell what run {} changed: {reason}", journal.run)))
             }
+            // Without the lock it can't be told to wait, but it must not lose what it is working with.
+            JournalState::Unfinished if disk::is_held(&record_of(journal_dir, &journal.run)) => {
+                Some(note(format!("run {} is still at work, and was left alone", journal.run)))
+            }
             JournalState::Unfinished => Some(match rollback(sysroot, &journal.path, &options) {
                 Ok(report) => recovered(journal.run, &report),
                 Err(error) => {
@@ -45,6 +50,11 @@ pub(super) fn recover(
             }),
         })
         .collect()
+}
+
+/// The record of a run, beside the folder of journals.
+fn record_of(journal_dir: &Path, run: &str) -> PathBuf {
+    journal_dir.with_file_name("runs").join(run).join("events.jsonl")
 }
 
 fn recovered(run: String, report: &RollbackReport) -> Event {

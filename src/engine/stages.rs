@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::acceptance::{accept, known_against};
-use super::resume::Earlier;
+use super::resume::Resumption;
 use crate::cache::{
     CacheDirectory, CacheError, Lookup, Manifest, MissReason, Origin, digest_inputs,
 };
@@ -47,7 +47,7 @@ impl Memory {
         let (Self::Use(cache) | Self::Refresh(cache)) = self else { return Ok(()) };
         let cache = cache.clone();
         // A panic in there would be told as one; whatever it was, the decisions hold without being written.
-        tokio::task::spawn_blocking(move || cache.flush()).await.unwrap_or(Ok(()))
+        blocking(move || cache.flush()).await.unwrap_or(Ok(()))
     }
 }
 
@@ -55,8 +55,8 @@ impl Memory {
 pub(super) struct Shared {
     pub(super) applier: Applier,
     pub(super) memory: Memory,
-    /// The run that this one goes on with.
-    pub(super) earlier: Earlier,
+    /// The run that this one goes on with, if any.
+    pub(super) earlier: Resumption,
 }
 
 /// Which phase of which plan, and what its expressions can see.
@@ -113,12 +113,6 @@ pub(super) async fn run(
         .map_err(|wrong| wrong.iter().map(Diagnostic::in_a_line).collect::<Vec<_>>().join("; "))?;
     let kind = &plan.phases[position].kind;
     let mut phase = kind.bind(&with).map_err(|wrong| plan.told_of_with(position, &wrong))?;
-    let told = plan.outlasts(position).then(|| digest(kind.name(), phase.with()));
-    if let Some(outputs) = told.as_ref().and_then(|told| shared.earlier.end(&cx.phase, told)) {
-        let reason = format!("it ended well in run {}", shared.earlier.run);
-        let outputs = outputs.clone();
-        return Ok(Done { outputs, told, ..Done::without_work(Outcome::Success, reason) });
-    }
     let stage = Stages { cx, stopwatch };
     let observed = stage.run(Stage::Observe, phase.observe(cx)).await?;
     let (Applicability::Yes(observation) | Applicability::No { observation, .. }) = &observed;
@@ -128,6 +122,12 @@ pub(super) async fn run(
     }
     if let Applicability::No { reason, .. } = observed {
         return Ok(Done::without_work(Outcome::NotApplicable, reason));
+    }
+    let told = told(plan, position, phase.as_ref(), cx);
+    if let Some(outputs) = shared.earlier.end(plan, position, told.as_deref()) {
+        let reason = format!("it ended well in run {}", shared.earlier.run());
+        let outputs = outputs.clone();
+        return Ok(Done { outputs, told, ..Done::without_work(Outcome::Success, reason) });
     }
     let decision = stage.run(Stage::Decide, decide(at, phase.as_mut(), shared, cx)).await?;
     let mut outputs = match decision {
@@ -153,9 +153,15 @@ pub(super) async fn run(
     accept(spec, phase.as_mut(), shared, cx, done).await
 }
 
-/// Digest of all that a phase is told.
-fn digest(kind: &str, with: &Value) -> String {
-    Manifest::new(kind, 0).with("with", with).key().to_string()
+/// Digest of all that a phase is told and works with, where its end outlasts the run. What always runs is always done.
+fn told(plan: &Plan, position: usize, phase: &dyn AnyPhase, cx: &Context) -> Option<String> {
+    if !plan.outlasts(position) || plan.spec(position).always {
+        return None;
+    }
+    let kind = &plan.phases[position].kind;
+    let depends = Value::Object(phase.depends_on(cx).ok()?.into_iter().collect());
+    let manifest = Manifest::new(kind.name(), 1).with("with", phase.with());
+    Some(manifest.with("depends", &depends).key().to_string())
 }
 
 /// Null, or an object without fields.
@@ -227,9 +233,13 @@ pub(super) async fn with_inputs(
         return Ok(manifest);
     }
     let globs: Vec<String> = policy.inputs.iter().map(|glob| glob.value.clone()).collect();
-    let run = Arc::clone(&cx.run);
-    let inputs =
-        blocking(move || digest_inputs(&run.pipeline_dir, globs.iter().map(String::as_str)));
+    let (run, stop) = (Arc::clone(&cx.run), cx.cancel.child_token());
+    // Whoever does not wait for it any more does not want it any more.
+    let _guard = stop.clone().drop_guard();
+    let inputs = blocking(move || {
+        let globs = globs.iter().map(String::as_str);
+        digest_inputs(&run.pipeline_dir, globs, &|| stop.is_cancelled())
+    });
     let inputs = inputs.await?.map_err(|error| {
         PhaseError::because("could not tell what the decision depends on", error)
     })?;
@@ -251,11 +261,13 @@ async fn decide(
     }
     let manifest = key_manifest(kind.as_ref(), phase, policy, cx).await?;
     let key = manifest.key().to_string();
-    if let Some(decision) = shared.earlier.decision(&cx.phase, &key)
+    let held = (cx.run.clock.now(), policy.ttl);
+    if let Some((decision, age)) = shared.earlier.decision(&cx.phase, &key, held)
         && phase.recall(decision).is_ok()
     {
-        let measured_by = shared.earlier.run.clone();
-        let source = DecisionSource::Cache { key, age_seconds: None, measured_by };
+        let measured_by = shared.earlier.run().to_owned();
+        let age_seconds = Some(age.as_secs_f64());
+        let source = DecisionSource::Cache { key, age_seconds, measured_by };
         return tell_decision(cx, phase, source, decision.clone());
     }
     let miss = match &shared.memory {
@@ -283,8 +295,13 @@ async fn decide(
         cx.note(reason.to_string());
     }
     let decision = phase.decide(cx).await?;
-    remember(shared, cx, kind.name(), (&manifest, policy), &decision);
     let miss = miss.map(|reason| reason.to_string());
+    // What changed meanwhile may have been looked at before or after.
+    if key_manifest(kind.as_ref(), phase, policy, cx).await? != manifest {
+        cx.note("what its decision depends on changed while it was made: it is not remembered");
+        return tell_decision(cx, phase, DecisionSource::Run { key: None, miss }, decision);
+    }
+    remember(shared, cx, kind.name(), (&manifest, policy), &decision);
     tell_decision(cx, phase, DecisionSource::Run { key: Some(key), miss }, decision)
 }
 
@@ -352,12 +369,26 @@ fn without_secrets(changes: &[Change], cx: &Context) -> Result<(), PhaseError> {
     }
 }
 
+/// Does work that blocks on a thread of its own; where the system refuses one, on this thread: what was changed must
+/// be taken back there as well. The runtime's own threads for such work panic then.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, PhaseError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| PhaseError::because("could not finish work on the host", error))
+    let ours = Arc::new(Mutex::new(Some(work)));
+    let theirs = Arc::clone(&ours);
+    let (sender, done) = tokio::sync::oneshot::channel();
+    let started = std::thread::Builder::new().name("host".to_owned()).spawn(move || {
+        let work = theirs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Nobody waits any more for what is stopped.
+        let _ = work.map(|work| sender.send(work()));
+    });
+    if started.is_err() {
+        let work = ours.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(work) = work {
+            return Ok(work());
+        }
+    }
+    done.await.map_err(|error| PhaseError::because("could not finish work on the host", error))
 }
 
 pub(super) fn record(change: &Change, result: ChangeResult) -> ChangeRecord {

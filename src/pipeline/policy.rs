@@ -131,6 +131,12 @@ impl Reader {
                     let told = "this is not a glob: it has no text, or an expression in it";
                     reader.wrong(glob.span, told, "write it like `data/**/*.csv`");
                 }
+                // Each part by itself, as they are looked for.
+                let flaw = glob.value.split('/').find_map(|part| glob::Pattern::new(part).err());
+                if let Some(flaw) = flaw {
+                    let told = format!("this is not a glob: {}", flaw.msg);
+                    reader.wrong(glob.span, told, "write it like `data/**/*.csv`");
+                }
                 Some(glob)
             });
         }

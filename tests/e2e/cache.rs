@@ -308,3 +308,51 @@ fn the_policy_of_a_phase_says_on_what_its_decision_depends_and_for_whom_it_holds
     let none = asked(&house, |policy| policy.inputs = vec![glob("conf/*.yml")]);
     assert_eq!(none.len(), 0, "what matches nothing is no reason to trust a decision");
 }
+
+#[test]
+fn what_was_printed_in_another_folder_or_of_inputs_that_changed_meanwhile_is_no_answer() {
+    let house = House::new();
+    for folder in ["one", "two"] {
+        let told = "{ uses: command, cache: { ttl: 1h }, with: { argv: [cat, data] } }";
+        house.put(&format!("{folder}/p.yaml"), &format!("version: 1\nphases:\n  probe: {told}\n"));
+        house.put(&format!("{folder}/data"), folder);
+        house.trueup(&["run", &format!("{folder}/p.yaml")]).wanted(0);
+        assert_eq!(house.report()["phases"]["probe"]["outputs"]["stdout"], folder);
+    }
+    let told = "{ uses: command, cache: { inputs: [in] }, with: { shell: true, argv: ['echo 2 > in; cat in'] } }";
+    house.put("p.yaml", &format!("version: 1\nphases:\n  probe: {told}\n"));
+    house.put("in", "1");
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    assert!(house.report()["phases"]["probe"]["cache"]["key"].is_null());
+    house.put("in", "1");
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    assert_eq!(house.report()["phases"]["probe"]["cache"]["hit"], false, "it was not remembered");
+}
+
+#[test]
+fn inputs_end_in_a_folder_that_links_to_itself_and_in_what_blocks() {
+    let house = House::with_phases(
+        "  loops: { uses: command, timeout: 20s, cache: { inputs: [\"loop/**/*.csv\"] }, with: { argv: [date] } }\n\
+         \x20 blocks: { uses: command, timeout: 20s, cache: { inputs: [pipe] }, with: { argv: [date] } }",
+    );
+    house.put("loop/one.csv", "1");
+    for link in ["loop/a", "loop/b"] {
+        std::os::unix::fs::symlink(".", house.path(link)).unwrap();
+    }
+    nix::unistd::mkfifo(&house.path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    house.trueup(&["plan", "p.yaml"]).wanted(0);
+    house.trueup(&["run", "p.yaml"]).wanted(1);
+    let report = house.report();
+    assert_eq!(report["phases"]["loops"]["status"], "SUCCESS");
+    let reason = report["phases"]["blocks"]["reason"].to_string();
+    assert!(reason.contains("pipe") && reason.contains("not a regular file"), "{reason}");
+}
+
+#[test]
+fn a_glob_that_is_none_is_told_before_anything_runs() {
+    let house = House::with_phases(
+        "  a: { uses: command, cache: { inputs: [\"[z-a\", \"a/***\"] }, with: { argv: [date] } }",
+    );
+    let told = house.trueup(&["check", "p.yaml"]).wanted(2).stderr;
+    assert_eq!(told.matches("this is not a glob").count(), 2, "{told}");
+}

@@ -290,3 +290,11 @@ impl Ended {
         format!("{}{}", self.stdout, self.stderr)
     }
 }
+
+/// True when a process of the program listens to signals: the next that it does is to ask for the lock.
+pub fn hears_signals(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask & (1 << (Signal::SIGXFSZ as i32 - 1)) != 0
+}

@@ -172,3 +172,23 @@ fn what_only_a_phase_before_can_tell_is_the_reason_of_the_phase_with_its_place_a
         assert!(reason.contains(at) && reason.contains(told), "{reason}");
     }
 }
+
+#[test]
+fn a_mistake_far_out_in_a_line_is_drawn_with_what_stands_around_it() {
+    let house = House::new();
+    let filler = "x".repeat(200_000);
+    house.put(
+        "p.yaml",
+        &format!(
+            r#"{{"version": 1, "description": "{filler}", "phases": {{"a": {{"uses": "command", "need": ["b"], "with": {{"argv": ["date"]}}}}}}}}"#
+        ),
+    );
+    let told = house.trueup(&["check", "p.yaml"]).wanted(2).stderr;
+    assert!(told.contains("has no key `need`") && told.len() < 2_000, "{told}");
+    assert!(told.contains("p.yaml:1:2000"), "{told}");
+    let lines: Vec<&str> = told.lines().collect();
+    let drawn = lines.iter().position(|line| line.contains("\"need\"")).unwrap();
+    assert!(lines[drawn].contains("..") && lines[drawn].contains("uses"), "{told}");
+    let caret = lines[drawn + 1].find('^').unwrap();
+    assert_eq!(lines[drawn].find("\"need\""), Some(caret), "{told}");
+}

@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::governor::{PHASES, SWAPPINESS, bare_host, host_with_policies};
-use crate::house::{Ended, House, checkout, wait_until};
+use crate::house::{Ended, House, checkout, hears_signals, wait_until};
 
 fn house() -> House {
     let house = House::with_phases(&format!(
@@ -313,11 +313,7 @@ fn a_plan_is_compared_when_the_run_before_has_ended() {
     house.wait_for_number("pid");
     run_the_plan(&house).wanted(4);
     let waits = house.start(&["run", "--plan", "plan.json", "--wait", "60s"]);
-    let asleep = |pid: u32| {
-        let held = fs::read_to_string("/proc/locks").unwrap_or_default();
-        held.lines().any(|line| line.contains("->") && line.contains(&format!(" {pid} ")))
-    };
-    wait_until("the run to wait", || asleep(waits.child.id()));
+    wait_until("the run to wait", || hears_signals(waits.child.id()));
     house.put("go", "");
     first.end().wanted(0);
     let stale = waits.end().wanted(5);

@@ -39,6 +39,8 @@ pub(super) fn depends_on(
             parts.insert("load".to_owned(), json!(LoadShape::default()));
         }
         GateObjective::Command { argv, .. } => {
+            let folder = cx.run.digests.place(&cx.run.pipeline_dir);
+            parts.insert("folder".to_owned(), folder.into());
             // What is no file is a name that is looked up in PATH, or an option, and stands in the manifest as it is.
             for arg in argv {
                 let path = cx.run.pipeline_dir.join(arg);
@@ -227,7 +229,7 @@ mod tests {
         let objective = GateObjective::Command { argv, minimize: false };
         let cx = context(dir.path());
         let before = depends_on(&objective, &cx).unwrap();
-        assert_eq!(before.keys().collect::<Vec<_>>(), ["file /bin/sh", "file measure"]);
+        assert_eq!(before.keys().collect::<Vec<_>>(), ["file /bin/sh", "file measure", "folder"]);
         disk::replace(&dir.path().join("measure"), b"echo 2").unwrap();
         let after = depends_on(&objective, &cx).unwrap();
         assert_eq!(before["file /bin/sh"], after["file /bin/sh"]);
