@@ -23,6 +23,9 @@ pub struct Preview {
     /// True when the run may end well without it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
+    /// Digest of all that it is told, its secrets and passwords left out; none before that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<String>,
     /// What would happen.
     #[serde(flatten)]
     pub what: Foreseen,

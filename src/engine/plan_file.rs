@@ -22,7 +22,7 @@ use crate::host::{Fact, Facts};
 use crate::plan::Plan;
 
 /// Version of the form.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 
 /// Largest file that is read back.
 const LIMIT: u64 = 1 << 30;
@@ -261,7 +261,17 @@ impl PlanFile {
                 let what = format!("kind of `{name}`");
                 found.push(difference(what, Some(&then.uses), Some(&now.uses)));
             }
+            let count = found.len();
             outlooks(name, &then.what, &now.what, found);
+            // Where something else differs, that is the reason.
+            if let (Some(then), Some(now)) = (&then.told, &now.told)
+                && then != now
+                && found.len() == count
+            {
+                let short = |digest: &'_ String| digest.chars().take(16).collect::<String>();
+                let what = format!("digest of all that `{name}` is told");
+                found.push(difference(what, Some(&short(then)), Some(&short(now))));
+            }
         }
         for name in after.keys().filter(|name| !before.contains_key(*name)) {
             found.push(difference(format!("phase `{name}`"), None, Some("there now")));
@@ -431,7 +441,7 @@ mod tests {
     /// A plan of these phases.
     fn plan(phases: &Value) -> PlanFile {
         let plan = json!({
-            "schema": 2, "version": "1", "created_at": "2026-11-24T12:00:00Z",
+            "schema": 3, "version": "1", "created_at": "2026-11-24T12:00:00Z",
             "pipeline": { "name": "p", "path": "p.yaml", "files": {} },
             "options": { "set": [], "only": [], "from": [], "skip": [], "sysroot": "/" },
             "variables": {}, "host": {}, "changes": 0, "to_be_measured": 0,

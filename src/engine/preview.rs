@@ -4,7 +4,7 @@
 //! visible, as far as that is known beforehand. What a phase makes visible beyond its decision is not; so an
 //! expression that has no value yet may still get one, and is no failure.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -14,7 +14,7 @@ use super::acceptance::{Question, Remembered};
 use super::outlook::{Foreseen, ForeseenVerdict, Forethought, Preview};
 use super::outputs::{Above, Outputs};
 use super::stages::{Memory, key_manifest};
-use crate::cache::{Lookup, MissReason};
+use crate::cache::{Lookup, Manifest, MissReason};
 use crate::diagnostic::Diagnostic;
 use crate::event::Event;
 use crate::phase::{AnyKind, AnyPhase, Applicability, Context, PhaseError, RunContext};
@@ -34,6 +34,7 @@ pub async fn preview(plan: &Arc<Plan>, memory: &Memory, run: &Arc<RunContext>) -
         outputs: Arc::new(Outputs::new(count)),
         fates: vec![Fate::Open; count],
         open: vec![false; count],
+        told: vec![OnceLock::new(); count],
     };
     let mut previews = Vec::with_capacity(count);
     for position in &plan.order {
@@ -43,7 +44,8 @@ pub async fn preview(plan: &Arc<Plan>, memory: &Memory, run: &Arc<RunContext>) -
         let uses = spec.uses.value.clone();
         let gate = spec.gate.as_ref().map(|gate| gate.value.told());
         let (phase, optional) = (plan.name(*position).clone(), spec.optional);
-        previews.push(Preview { phase, uses, optional, what, gate });
+        let told = seer.told[*position].take();
+        previews.push(Preview { phase, uses, optional, told, what, gate });
     }
     previews
 }
@@ -70,6 +72,8 @@ struct Seer<'a> {
     fates: Vec<Fate>,
     /// True when the decision of the phase, or of one above it, is not known.
     open: Vec<bool>,
+    /// Digests of what phases are told.
+    told: Vec<OnceLock<String>>,
 }
 
 /// A phase that is looked at.
@@ -147,6 +151,8 @@ impl Seer<'_> {
             Ok(phase) => phase,
             Err(wrong) => return Foreseen::Fails { why: plan.told_of_with(position, &wrong) },
         };
+        let told = Manifest::new(kind.name(), 0).with("with", phase.with()).key();
+        let _ = self.told[position].set(told.to_string());
         let looked = Looked { kind, spec, phase, cx: self.context(position), open };
         looked
             .foresee(self.memory)

@@ -34,6 +34,11 @@ impl House {
         Self(tempfile::tempdir().unwrap())
     }
 
+    /// A place in memory, where there is some for files: a disk takes its time to make and to forget thousands of them.
+    pub fn in_memory() -> Self {
+        Self(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
+    }
+
     /// A place with a pipeline `p.yaml` of these phases.
     pub fn with_phases(phases: &str) -> Self {
         let house = Self::new();

@@ -6,7 +6,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::governor::{PHASES, SWAPPINESS, bare_host, host_with_policies};
-use crate::house::{Ended, House, checkout, hears_signals, wait_until};
+use crate::house::{Ended, House, Running, checkout, hears_signals, wait_until};
 
 fn house() -> House {
     let house = House::with_phases(&format!(
@@ -323,7 +323,7 @@ fn a_plan_is_compared_when_the_run_before_has_ended() {
 #[test]
 fn a_plan_is_whole_or_refused_and_takes_no_password() {
     let house = planned();
-    house.put("plan.json", "{ \"schema\": 2 }");
+    house.put("plan.json", "{ \"schema\": 3 }");
     let ended = run_the_plan(&house).wanted(2);
     assert!(ended.stderr.contains("plan::file"), "{}", ended.stderr);
     house.put("plan.json", "{ \"schema\": 99 }");
@@ -409,4 +409,21 @@ fn every_form_of_the_graph_marks_the_critical_path_by_what_the_last_run_took() {
     assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
     assert_eq!(svg.matches("class=\"box hot\"").count(), 2);
     assert!(!svg.contains("href") && !svg.contains("url("), "it needs nothing else");
+}
+
+#[test]
+fn a_command_that_would_be_told_something_else_makes_a_plan_stale() {
+    let phase = "{ uses: command, with: { shell: true, argv: ['echo $D > told'], env: { D: '{{ env.PLACE }}' } } }";
+    let house = House::with_phases(&format!("  a: {phase}\n"));
+    let asked = |arguments: &[&str], place: &str| {
+        let mut command = house.command(arguments);
+        command.env("PLACE", place);
+        Running::start(command).end()
+    };
+    asked(&["plan", "p.yaml", "-o", "plan.json"], "/tmp").wanted(0);
+    let stale = asked(&["run", "--plan", "plan.json"], "/").wanted(5);
+    assert!(stale.stderr.contains("digest of all that `a` is told"), "{}", stale.stderr);
+    assert!(!house.path("told").exists());
+    asked(&["run", "--plan", "plan.json"], "/tmp").wanted(0);
+    assert_eq!(house.get("told"), "/tmp\n");
 }
