@@ -28,8 +28,8 @@ use crate::host::Sysroot;
 use crate::host::setting::Observed;
 use crate::secret;
 
-/// The largest file that is replaced: both its texts stand in the journal.
-const LIMIT: u64 = 1 << 20;
+/// The largest file that is replaced: both its texts stand in the journal, and a gate writes them with each of its pairs.
+const LIMIT: u64 = 64 << 10;
 
 const ABSENT: &str = "absent";
 const WITH: &str = "absent with ";
@@ -603,7 +603,7 @@ mod tests {
         std::fs::set_permissions(etc.join("private"), std::fs::Permissions::from_mode(0o640))
             .unwrap();
         std::fs::write(etc.join("binary"), b"\0\xff").unwrap();
-        std::fs::write(etc.join("large"), vec![b'x'; (1 << 20) + 1]).unwrap();
+        std::fs::write(etc.join("large"), vec![b'x'; (64 << 10) + 1]).unwrap();
         let before = all(&tree);
         let run = applier(&tree, &dir, "r1");
         for (path, from, to, word) in [
