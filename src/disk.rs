@@ -36,10 +36,21 @@ impl DiskError {
     pub fn is_not_found(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
     }
+
+    /// With its cause, in one line.
+    #[must_use]
+    pub fn told(&self) -> String {
+        format!("{self}: {}", self.source)
+    }
 }
 
 fn at<T>(action: &'static str, path: &Path, result: io::Result<T>) -> Result<T, DiskError> {
     result.map_err(|source| DiskError { action, path: path.to_owned(), source })
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes `dir` and what is missing above it.
@@ -87,7 +98,7 @@ pub fn publish(from: &Path, path: &Path) -> Result<(), DiskError> {
 
 /// Has a file made beside `path`, and moves it there.
 fn put_in_place(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), DiskError> {
-    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = folder_of(path);
     create_dir_all(dir)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = dir.join(format!(".{name}.{}.tmp", std::process::id()));
@@ -214,7 +225,7 @@ impl AppendLog {
     /// # Errors
     /// When the system refuses.
     pub fn open(path: &Path) -> Result<Self, DiskError> {
-        let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let dir = folder_of(path);
         create_dir_all(dir)?;
         let is_new = !path.exists();
         let mut file =
@@ -350,7 +361,7 @@ impl LockFile {
     /// # Errors
     /// When the file can't be opened or written.
     pub fn try_lock_folder(path: &Path, note: &str) -> Result<Locked, DiskError> {
-        let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let dir = folder_of(path);
         create_dir_all(dir)?;
         let folder = at("open", dir, File::open(dir))?;
         // Some file systems can't lock a folder; there the file alone has to do.
@@ -388,9 +399,7 @@ impl LockFile {
     }
 
     fn open(path: &Path) -> Result<File, DiskError> {
-        if let Some(dir) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            create_dir_all(dir)?;
-        }
+        create_dir_all(folder_of(path))?;
         let mut options = OpenOptions::new();
         options.create(true).read(true).write(true).truncate(false);
         at("open", path, options.open(path))

@@ -51,7 +51,7 @@ pub fn aftermath(path: &Path) -> Result<Option<Aftermath>, JournalError> {
         wanted.map(|entry| &entry.change.target).collect::<BTreeSet<_>>().len()
     };
     let boot = facts::boot(&Sysroot::at(PathBuf::from(&opened.root)));
-    let rebooted = matches!((&opened.boot_id, boot), (Some(then), Some(now)) if *then != now);
+    let rebooted = facts::is_other_boot(opened.boot_id.as_deref(), boot.as_deref());
     let (open, wanted) = (targets(Entry::is_open), targets(Entry::may_be_taken_back));
     let settings = if open > 0 { open } else { targets(|entry| !is_failed(entry)) };
     let fate = if rebooted && wanted > 0 {

@@ -216,7 +216,7 @@ impl Applier {
         }
         session.record(&records);
         let synced = session.journal.as_mut().map_or(Ok(()), Writer::sync);
-        let broken = session.ended.clone().or_else(|| synced.err().map(|error| told(&error)));
+        let broken = session.ended.clone().or_else(|| synced.err().map(|error| error.told()));
         session.ended.get_or_insert_with(|| "the journal of this run is closed".to_owned());
         if broken.is_none() {
             for entry in session.entries.iter_mut().filter(|entry| kept.contains(&entry.n)) {
@@ -316,13 +316,13 @@ impl Applier {
                     boot_id: self.0.boot_id.clone(),
                     at: self.0.clock.now().to_string(),
                 });
-                none.insert(Writer::open(&self.0.path).map_err(|error| told(&error))?)
+                none.insert(Writer::open(&self.0.path).map_err(|error| error.told())?)
             }
         };
         records.extend(
             entries.iter().map(|entry| Record::Intent { n: entry.n, change: entry.change.clone() }),
         );
-        journal.append(&records).and_then(|()| journal.sync()).map_err(|error| told(&error))
+        journal.append(&records).and_then(|()| journal.sync()).map_err(|error| error.told())
     }
 
     /// Writes the change of entry `index` to the host and records what came of it.
@@ -398,14 +398,9 @@ impl Session {
             return;
         }
         if let Some(Err(error)) = self.journal.as_mut().map(|journal| journal.append(records)) {
-            self.ended = Some(told(&error));
+            self.ended = Some(error.told());
         }
     }
-}
-
-/// An error of the disk with its cause, in one line.
-fn told(error: &DiskError) -> String {
-    format!("{error}: {}", error.source)
 }
 
 #[cfg(test)]

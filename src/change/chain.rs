@@ -10,6 +10,7 @@ use super::journal::{Entry, Integrity, Opened, Record, Writer};
 use super::journals::read_all;
 use super::model::Target;
 use crate::disk::DiskError;
+use crate::host::facts;
 
 /// The newer runs on the same host, the next one first.
 #[derive(Debug, Default)]
@@ -49,7 +50,7 @@ impl Chain {
                 let other = journal.opened.as_ref()?;
                 let elsewhere = other.root != opened.root;
                 let other_boot =
-                    matches!((&other.boot_id, &opened.boot_id), (Some(a), Some(b)) if a != b);
+                    facts::is_other_boot(other.boot_id.as_deref(), opened.boot_id.as_deref());
                 let open = |entry: &Entry| {
                     entry.may_be_taken_back() && !(other_boot && entry.change.target.volatile())
                 };
@@ -91,7 +92,7 @@ impl Chain {
             writer.append(&[record])?;
             writer.sync()
         };
-        write().map_err(|error| format!("{error}: {}", error.source))?;
+        write().map_err(|error| error.told())?;
         entry.rebase(from);
         Ok(())
     }

@@ -87,7 +87,7 @@ pub fn verify(
         if journal.opened.is_none_or(|opened| opened.root != here) {
             continue;
         }
-        let rebooted = matches!((&summary.boot_id, &boot), (Some(then), Some(now)) if then != now);
+        let rebooted = facts::is_other_boot(summary.boot_id.as_deref(), boot.as_deref());
         let mut of_run = Vec::new();
         for entry in journal.entries.into_iter().rev() {
             let State::Kept { read_back } = entry.state else { continue };

@@ -438,17 +438,14 @@ impl Writer {
                 source,
             })?;
         }
-        let path = self.0.path().to_owned();
-        let pass = || {
-            fault::pass().map_err(|source| DiskError {
-                action: "write",
-                path: path.clone(),
-                source,
-            })
-        };
-        pass()?;
+        self.pass()?;
         self.0.append(fault::cut(lines.as_bytes()))?;
-        pass()
+        self.pass()
+    }
+
+    fn pass(&self) -> Result<(), DiskError> {
+        let path = || self.0.path().to_owned();
+        fault::pass().map_err(|source| DiskError { action: "write", path: path(), source })
     }
 
     /// Makes sure that the journal is found under its name.

@@ -204,7 +204,7 @@ struct Plan<'a> {
 impl<'a> Plan<'a> {
     fn of(journal: &'a Journal, boot: Option<&str>, options: &Options) -> Self {
         let then = journal.opened.as_ref().and_then(|opened| opened.boot_id.as_deref());
-        let rebooted = matches!((then, boot), (Some(then), Some(now)) if then != now);
+        let rebooted = facts::is_other_boot(then, boot);
         let again = options.force || rebooted;
         let wanted = |entry: &&Entry| {
             if again { entry.may_be_taken_back() } else { entry.is_open() }

@@ -142,7 +142,9 @@ fn unusable(journal: &JournalSummary) -> Option<Diagnostic> {
 /// Whether earlier rollbacks have left values alone that can still be taken back.
 fn is_left(journals: &[JournalSummary], sysroot: &Sysroot) -> bool {
     let boot = facts::boot(sysroot);
-    let rebooted = |journal: &JournalSummary| matches!((&journal.boot_id, &boot), (Some(then), Some(now)) if then != now);
+    let rebooted = |journal: &JournalSummary| {
+        facts::is_other_boot(journal.boot_id.as_deref(), boot.as_deref())
+    };
     journals.iter().any(|journal| journal.state == JournalState::Left && !rebooted(journal))
 }
 

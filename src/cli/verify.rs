@@ -1,6 +1,6 @@
 //! `trueup verify`: are the changes that runs have kept still in place?
 
-use std::io::Write as _;
+use std::io::{self, Write};
 
 use serde::Serialize;
 
@@ -43,21 +43,24 @@ pub(super) fn verify(options: &VerifyArgs) -> Result<ExitCode, Failure> {
         writeln!(out)?;
         return Ok(code(&found, counts));
     }
-    let columns = width();
     for change in &found.changes {
         let (word, told) = told(change);
         let text = format!("{}  {told}", change.change.target.name());
-        for (index, line) in wrap(&text, columns - 16).iter().enumerate() {
-            writeln!(out, "{:14}{line}", if index == 0 { word } else { "" })?;
-        }
+        row(&mut out, word, &text)?;
     }
     for unknown in &found.unknown {
-        for (index, line) in wrap(unknown, columns - 16).iter().enumerate() {
-            writeln!(out, "{:14}{line}", if index == 0 { "unknown" } else { "" })?;
-        }
+        row(&mut out, "unknown", unknown)?;
     }
     writeln!(out, "{}", summary(&found, counts))?;
     Ok(code(&found, counts))
+}
+
+/// A word, and beside it a text that goes on below itself.
+fn row(out: &mut impl Write, word: &str, text: &str) -> io::Result<()> {
+    for (index, line) in wrap(text, width() - 16).iter().enumerate() {
+        writeln!(out, "{:14}{line}", if index == 0 { word } else { "" })?;
+    }
+    Ok(())
 }
 
 fn count(found: &Verification) -> Counts {

@@ -44,7 +44,7 @@ const FACTS: [Fact; 10] = [
 /// What a run would do, as it was foreseen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanFile {
-    /// Version of this form: 2.
+    /// Version of this form: 3.
     pub schema: u32,
     /// Version of trueup.
     pub version: String,
@@ -268,7 +268,7 @@ impl PlanFile {
                 && then != now
                 && found.len() == count
             {
-                let short = |digest: &'_ String| digest.chars().take(16).collect::<String>();
+                let short = |digest: &str| digest.chars().take(16).collect::<String>();
                 let what = format!("digest of all that `{name}` is told");
                 found.push(difference(what, Some(&short(then)), Some(&short(now))));
             }

@@ -4,7 +4,7 @@
 //! visible, as far as that is known beforehand. What a phase makes visible beyond its decision is not; so an
 //! expression that has no value yet may still get one, and is no failure.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -34,7 +34,7 @@ pub async fn preview(plan: &Arc<Plan>, memory: &Memory, run: &Arc<RunContext>) -
         outputs: Arc::new(Outputs::new(count)),
         fates: vec![Fate::Open; count],
         open: vec![false; count],
-        told: vec![OnceLock::new(); count],
+        told: vec![None; count],
     };
     let mut previews = Vec::with_capacity(count);
     for position in &plan.order {
@@ -73,7 +73,7 @@ struct Seer<'a> {
     /// True when the decision of the phase, or of one above it, is not known.
     open: Vec<bool>,
     /// Digests of what phases are told.
-    told: Vec<OnceLock<String>>,
+    told: Vec<Option<String>>,
 }
 
 /// A phase that is looked at.
@@ -122,7 +122,7 @@ impl Seer<'_> {
         what
     }
 
-    async fn look(&self, position: usize, open: bool) -> Foreseen {
+    async fn look(&mut self, position: usize, open: bool) -> Foreseen {
         let plan = self.plan;
         let (spec, kind) = (plan.spec(position), plan.phases[position].kind.as_ref());
         let remembered = plan.remembers(position);
@@ -152,7 +152,7 @@ impl Seer<'_> {
             Err(wrong) => return Foreseen::Fails { why: plan.told_of_with(position, &wrong) },
         };
         let told = Manifest::new(kind.name(), 0).with("with", phase.with()).key();
-        let _ = self.told[position].set(told.to_string());
+        self.told[position] = Some(told.to_string());
         let looked = Looked { kind, spec, phase, cx: self.context(position), open };
         looked
             .foresee(self.memory)

@@ -147,17 +147,17 @@ pub fn read_log(path: &Path) -> Result<Vec<Record>, LogError> {
     let lines: Vec<&str> = content.lines().collect();
     let mut records = Vec::with_capacity(lines.len());
     for (index, text) in lines.iter().enumerate() {
-        let (path, line) = (path.display().to_string(), index + 1);
+        let (path, line) = (|| path.display().to_string(), index + 1);
         match serde_json::from_str::<Record>(text) {
             Ok(Record { v, .. }) if v != SCHEMA => {
-                return Err(LogError::Version { path, line, found: v });
+                return Err(LogError::Version { path: path(), line, found: v });
             }
             Ok(Record { seq, .. }) if seq != index as u64 => {
-                return Err(LogError::Gap { path, line, wanted: index as u64, found: seq });
+                return Err(LogError::Gap { path: path(), line, wanted: index as u64, found: seq });
             }
             Ok(record) => records.push(record),
             Err(_) if line == lines.len() && !content.ends_with('\n') => {}
-            Err(source) => return Err(LogError::Line { path, line, source }),
+            Err(source) => return Err(LogError::Line { path: path(), line, source }),
         }
     }
     Ok(records)

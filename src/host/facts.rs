@@ -151,6 +151,12 @@ pub fn boot(root: &Sysroot) -> Option<String> {
     boot_id(&Gather::new(root)).map(|id| id.value)
 }
 
+/// True when `then` and `now` are ids of two boots; not where one of them is not known.
+#[must_use]
+pub fn is_other_boot(then: Option<&str>, now: Option<&str>) -> bool {
+    matches!((then, now), (Some(then), Some(now)) if then != now)
+}
+
 fn boot_id(gather: &Gather<'_>) -> Option<Sourced<String>> {
     gather.text("/proc/sys/kernel/random/boot_id")
 }

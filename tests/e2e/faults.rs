@@ -14,8 +14,8 @@ use crate::house::{Ended, House, Running};
 /// Frequency policies of the made-up host; with its swappiness, each is one change.
 const POLICIES: usize = 40;
 
-/// Errors that the disk, or the host, may answer a write with.
-const ERRORS: [&str; 4] = ["eio", "eperm", "enospc", "erofs"];
+/// What goes wrong; but for the first two, an error that the disk, or the host, answers a write with.
+const FAULTS: [&str; 6] = ["kill", "tear", "eio", "eperm", "enospc", "erofs"];
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 
@@ -102,6 +102,12 @@ fn places(arguments: &[&str], prepare: impl Fn(&House)) -> usize {
     killed
 }
 
+/// Every fault at every place.
+fn cases(places: usize) -> Vec<(&'static str, usize)> {
+    let at_every_place = |fault| (1..=places).map(move |place| (fault, place));
+    FAULTS.into_iter().flat_map(at_every_place).collect()
+}
+
 /// All cases, by as many threads as there are CPUs; answers how many there were.
 fn each<C: Sync>(cases: &[C], check: impl Fn(&C) + Sync) -> usize {
     let next = AtomicUsize::new(0);
@@ -123,10 +129,7 @@ fn whatever_happens_at_any_step_of_a_run_is_taken_back() {
     let all = places(&RUN, |_| {});
     // A record of all intents and one of each change, two places each; three around each write; the end.
     assert!(all >= 5 * POLICIES, "{all}");
-    let faults = ["kill", "tear"].iter().chain(&ERRORS);
-    let cases: Vec<(&str, usize)> =
-        faults.flat_map(|fault| (1..=all).map(move |place| (*fault, place))).collect();
-    let count = each(&cases, |&(fault, place)| {
+    let count = each(&cases(all), |&(fault, place)| {
         let (house, before) = host();
         let ended = with_fault(&house, &RUN, fault, place);
         let told = format!("{fault} at place {place} of {all} of a run");
@@ -148,10 +151,7 @@ fn whatever_happens_at_any_step_of_a_rollback_the_next_one_ends_it() {
     let ran = |house: &House| drop(house.trueup(&RUN).wanted(0));
     let all = places(&ROLLBACK, ran);
     assert!(all >= 5 * POLICIES, "{all}");
-    let faults = ["kill", "tear"].iter().chain(&ERRORS);
-    let cases: Vec<(&str, usize)> =
-        faults.flat_map(|fault| (1..=all).map(move |place| (*fault, place))).collect();
-    let count = each(&cases, |&(fault, place)| {
+    let count = each(&cases(all), |&(fault, place)| {
         let (house, before) = host();
         ran(&house);
         let ended = with_fault(&house, &ROLLBACK, fault, place);

@@ -72,6 +72,20 @@ fn a_hang_up_that_was_ignored_when_the_run_began_stays_ignored() {
     run.end().wanted(143);
 }
 
+/// A run within a limit of the shell.
+fn run_within(house: &House, limit: &str) -> crate::house::Ended {
+    let mut command = std::process::Command::new("/bin/sh");
+    command
+        .current_dir(house.path(""))
+        .args(["-c", &format!("ulimit {limit}; exec \"$@\""), "sh", crate::house::TRUEUP])
+        .args(["run", "p.yaml", "--sysroot", "host"])
+        .args(["--results", "results", "--cache-dir", "cache"])
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    crate::house::Running::start(command).end()
+}
+
 #[test]
 fn a_file_that_may_not_grow_is_an_error_of_the_disk_and_the_run_is_taken_back() {
     let house = House::with_phases(&format!(
@@ -82,15 +96,7 @@ fn a_file_that_may_not_grow_is_an_error_of_the_disk_and_the_run_is_taken_back() 
 "
     ));
     host_with_policies(&house);
-    let mut command = std::process::Command::new("/bin/sh");
-    command
-        .current_dir(house.path(""))
-        .args(["-c", "ulimit -f 32; exec \"$@\"", "sh", crate::house::TRUEUP, "run", "p.yaml"])
-        .args(["--sysroot", "host", "--results", "results", "--cache-dir", "cache"])
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    let ended = crate::house::Running::start(command).end().wanted(1);
+    let ended = run_within(&house, "-f 32").wanted(1);
     assert!(ended.stderr.contains("run::state"), "{}", ended.told());
     assert!(ended.stderr.contains("what it had changed was taken"), "{}", ended.told());
     assert_eq!(house.get(SWAPPINESS).trim(), "60", "{}", ended.told());
@@ -137,15 +143,7 @@ fn a_run_whose_lock_file_is_removed_is_still_not_met_by_another() {
 #[test]
 fn too_few_open_files_are_an_error_and_nothing_is_done() {
     let house = house();
-    let mut command = std::process::Command::new("/bin/sh");
-    command
-        .current_dir(house.path(""))
-        .args(["-c", "ulimit -n 7; exec \"$@\"", "sh", crate::house::TRUEUP, "run", "p.yaml"])
-        .args(["--sysroot", "host", "--results", "results", "--cache-dir", "cache"])
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    let ended = crate::house::Running::start(command).end().wanted(1);
+    let ended = run_within(&house, "-n 7").wanted(1);
     assert!(ended.stderr.contains("cli::runtime"), "{}", ended.told());
     assert!(!ended.stderr.contains("panicked"), "{}", ended.told());
     assert_eq!(house.get(SWAPPINESS).trim(), "60");

@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::sheet::wrap;
 use crate::host::catalog::{Instance, Known, Scope};
 use crate::host::setting::{self, Observed, Writability};
 use crate::host::{Facts, Sysroot};
+use crate::report::wrap;
 use crate::shown;
 
 /// A setting with what this host has of it.
@@ -144,7 +144,7 @@ fn told(one: &Listed, width: usize, text: &mut String) {
 }
 
 fn paragraph(words: &str, indent: usize, width: usize, text: &mut String) {
-    for line in wrap(&shown::in_line(words), width.saturating_sub(indent).max(20)) {
+    for line in wrap(words, width.saturating_sub(indent).max(20)) {
         let _ = writeln!(text, "{:indent$}{line}", "");
     }
 }

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use crate::report::wrap;
 use crate::shown;
 
 /// Where values begin.
@@ -32,14 +33,13 @@ impl Sheet {
     /// A row; what takes more than a line goes on below its beginning.
     pub(super) fn row(&mut self, label: &str, value: &str, source: &str) {
         // All of it comes from files of the host, or of a tree that anybody may have made.
-        let (label, value, source) =
-            (shown::in_line(label), shown::in_line(value), shown::in_line(source));
+        let (label, source) = (shown::in_line(label), shown::in_line(source));
         if let Some(title) = self.title.take() {
             let before = if self.text.is_empty() { "" } else { "\n" };
             let _ = writeln!(self.text, "{before}{title}");
         }
         let room = self.width.saturating_sub(COLUMN).max(20);
-        let mut lines = wrap(&value, room).into_iter().peekable();
+        let mut lines = wrap(value, room).into_iter().peekable();
         let mut head = format!("  {label}");
         if head.chars().count() >= COLUMN {
             let _ = writeln!(self.text, "{head}");
@@ -66,24 +66,6 @@ impl Sheet {
     pub(super) fn into_text(self) -> String {
         self.text
     }
-}
-
-/// The words of `text` in lines of at most `room` characters; one that is longer has a line of its own.
-pub(super) fn wrap(text: &str, room: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let line = lines.last().map_or(0, |line| line.chars().count());
-        if line > 0 && line + 1 + word.chars().count() > room {
-            lines.push(String::new());
-        }
-        if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines
 }
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl RunFiles {
         let mut failed: Vec<String> = own
             .into_iter()
             .chain(asked)
-            .filter_map(|written| written.err().map(|e| told(&e)))
+            .filter_map(|written| written.err().map(|e| e.told()))
             .collect();
         if let Some(path) = &self.wanted.ci_summary {
             failed.extend(summarize(path, report).err());
@@ -94,18 +94,14 @@ fn summarize(path: &Path, report: &Report) -> Result<(), String> {
     let taken = match disk::read_bounded(path, SUMMARY_LIMIT as u64) {
         Ok(text) => text.len(),
         Err(error) if error.is_not_found() => 0,
-        Err(error) => return Err(told(&error)),
+        Err(error) => return Err(error.told()),
     };
     let room = SUMMARY_LIMIT.saturating_sub(taken);
     if room < LEAST_ROOM {
         return Err(format!("there is no room left in {}", path.display()));
     }
     let text = markdown::markdown(report, room);
-    AppendLog::open(path).and_then(|mut log| log.append(&text)).map_err(|error| told(&error))
-}
-
-fn told(error: &DiskError) -> String {
-    format!("{error}: {}", error.source)
+    AppendLog::open(path).and_then(|mut log| log.append(&text)).map_err(|error| error.told())
 }
 
 /// The files that could not be written.
