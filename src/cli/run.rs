@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::args::{PipelineArgs, ProgressMode, RunArgs, StateArgs};
 use super::exit::{self, ExitCode, Failure};
-use super::{plan, terminal, wire};
+use super::{output, plan, terminal, wire};
 use crate::cache::CacheDirectory;
 use crate::clock::Clock;
 use crate::database::DatabaseUrl;
@@ -45,6 +45,9 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
         let secrets = wire::secrets(&plan)?;
         (wire::expecting(plan, &options.state.results), facts, secrets)
     };
+    for (_, path) in &options.report {
+        output::refuse_own(path, &plan.pipeline, &options.state)?;
+    }
     let progress = ProgressBoard::default();
     let mode = shown_as(options.progress);
     let files = RunFiles::new(options.state.results.clone(), wanted_files(options));
