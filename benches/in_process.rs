@@ -68,6 +68,9 @@ fn once(phases: usize, place: &Path) -> (f64, f64) {
     let url = "sqlite://none.db".parse().expect("a database that nobody opens");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
+    let shutdown = Shutdown::new();
+    let hold = trueup::engine::hold(&results_dir, &clock, &shutdown, None);
+    let hold = runtime.block_on(hold).expect("a lock");
     let options = RunOptions {
         secrets: trueup::secret::Secrets::default(),
         plan: Arc::new(plan),
@@ -79,12 +82,12 @@ fn once(phases: usize, place: &Path) -> (f64, f64) {
         program: PathBuf::from("/bin/true"),
         jobs: 4,
         workers: runtime.handle().clone(),
-        shutdown: Shutdown::new(),
+        shutdown,
         readers: vec![Box::new(RunFiles::new(results_dir, Wanted::default()))],
         progress: ProgressBoard::default(),
         trials: Arc::new(TrialStore::new(url, "host".to_owned(), clock)),
         earlier: Earlier::default(),
-        wait: None,
+        hold,
     };
     let started = Instant::now();
     runtime.block_on(trueup::engine::run(options)).expect("a run");

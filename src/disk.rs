@@ -10,7 +10,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -103,6 +103,20 @@ fn put_in_place(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Resu
     at("write", path, done)
 }
 
+/// Opens a regular file to be read. A pipe in its place, or a log of the kernel, would be waited for, for ever.
+///
+/// # Errors
+/// When it can't be opened, or is none.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let other = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+    // Opening a device may already do something.
+    if !fs::metadata(path)?.is_file() {
+        return Err(other());
+    }
+    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(other()) }
+}
+
 /// Reads a file of at most `limit` bytes.
 ///
 /// # Errors
@@ -110,14 +124,8 @@ fn put_in_place(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Resu
 pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, DiskError> {
     let read = || -> io::Result<Vec<u8>> {
         let mut content = Vec::new();
-        // A pipe in place of the file would otherwise be waited for, for ever.
-        let file =
-            OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-        }
-        content.reserve(metadata.len().min(limit) as usize + 1);
+        let file = open_regular(path)?;
+        content.reserve(file.metadata()?.len().min(limit) as usize + 1);
         file.take(limit + 1).read_to_end(&mut content)?;
         if content.len() as u64 > limit {
             let told = format!("it is larger than {limit} bytes");
@@ -235,11 +243,56 @@ impl AppendLog {
         at("write", &self.path, self.file.sync_data())
     }
 
+    /// Holds the log, so that [`is_held`] tells everybody that it is being written, until this is dropped or killed.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn hold(&self) -> Result<(), DiskError> {
+        let held = rustix::io::retry_on_intr(|| {
+            rustix::fs::flock(&self.file, FlockOperation::LockExclusive)
+        });
+        at("lock", &self.path, held.map_err(Into::into))
+    }
+
+    /// Makes sure that what was appended is found under the log's name.
+    ///
+    /// # Errors
+    /// When the log was removed, or another file has its name.
+    pub fn in_place(&self) -> Result<(), DiskError> {
+        let found = names(&self.path, &self.file).and_then(|same| {
+            let lost = || io::Error::other("it was removed or replaced while it was written");
+            if same { Ok(()) } else { Err(lost()) }
+        });
+        at("find", &self.path, found)
+    }
+
     /// Where the log is.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// True when `path` is a name of this open file, and not of another or of none.
+fn names(path: &Path, file: &File) -> io::Result<bool> {
+    let open = file.metadata()?;
+    match fs::metadata(path) {
+        Ok(named) => Ok((named.dev(), named.ino()) == (open.dev(), open.ino())),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// True while a process that is alive [holds](AppendLog::hold) the log at `path`.
+#[must_use]
+pub fn is_held(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    let free = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);
+    free == Err(rustix::io::Errno::WOULDBLOCK)
 }
 
 /// A line torn by a kill is ended, so that the next one stands alone.
@@ -257,6 +310,8 @@ fn end_torn_line(file: &mut File) -> io::Result<()> {
 #[derive(Debug)]
 pub struct LockFile {
     _file: File,
+    /// The folder that is locked with it.
+    _folder: Option<File>,
 }
 
 /// The answer to a request for a [`LockFile`].
@@ -274,16 +329,43 @@ impl LockFile {
     /// # Errors
     /// When the file can't be opened or written.
     pub fn try_lock(path: &Path, note: &str) -> Result<Locked, DiskError> {
-        let mut file = Self::open(path)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Locked::Ours(Self::noted(file, path, note)?)),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut held = String::new();
-                at("read", path, file.read_to_string(&mut held))?;
-                Ok(Locked::Held(held.trim().to_owned()))
+        loop {
+            let mut file = Self::open(path)?;
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                // Removed or replaced between the two, it is a lock that nobody else will meet.
+                Ok(()) if !at("lock", path, names(path, &file))? => {}
+                Ok(()) => return Ok(Locked::Ours(Self::noted(file, path, note)?)),
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    let mut held = String::new();
+                    at("read", path, file.read_to_string(&mut held))?;
+                    return Ok(Locked::Held(held.trim().to_owned()));
+                }
+                Err(errno) => return at("lock", path, Err(errno.into())),
             }
-            Err(errno) => at("lock", path, Err(errno.into())),
         }
+    }
+
+    /// The same, and locks the folder that `path` is in as well: it holds also when the file is removed meanwhile.
+    ///
+    /// # Errors
+    /// When the file can't be opened or written.
+    pub fn try_lock_folder(path: &Path, note: &str) -> Result<Locked, DiskError> {
+        let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        create_dir_all(dir)?;
+        let folder = at("open", dir, File::open(dir))?;
+        // Some file systems can't lock a folder; there the file alone has to do.
+        if rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive)
+            == Err(rustix::io::Errno::WOULDBLOCK)
+        {
+            let note = read_text(path, 4096).unwrap_or_default();
+            let lost = "a process that its lock file does not name any more";
+            let by = if note.trim().is_empty() { lost } else { note.trim() };
+            return Ok(Locked::Held(by.to_owned()));
+        }
+        Ok(match Self::try_lock(path, note)? {
+            Locked::Ours(lock) => Locked::Ours(Self { _folder: Some(folder), ..lock }),
+            held @ Locked::Held(_) => held,
+        })
     }
 
     /// Takes the lock at `path` as soon as it is free, or answers who holds it when that takes longer than `patience`.
@@ -305,18 +387,6 @@ impl LockFile {
         }
     }
 
-    /// Waits for the lock at `path`, for as long as it takes, and leaves `note` in it.
-    ///
-    /// # Errors
-    /// When the file can't be opened, locked or written.
-    pub fn lock(path: &Path, note: &str) -> Result<Self, DiskError> {
-        let file = Self::open(path)?;
-        let locked =
-            rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::LockExclusive));
-        at("lock", path, locked.map_err(Into::into))?;
-        Self::noted(file, path, note)
-    }
-
     fn open(path: &Path) -> Result<File, DiskError> {
         if let Some(dir) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
             create_dir_all(dir)?;
@@ -328,7 +398,7 @@ impl LockFile {
 
     fn noted(mut file: File, path: &Path, note: &str) -> Result<Self, DiskError> {
         at("write", path, file.set_len(0).and_then(|()| file.write_all(note.as_bytes())))?;
-        Ok(Self { _file: file })
+        Ok(Self { _file: file, _folder: None })
     }
 }
 
@@ -409,6 +479,36 @@ mod tests {
         drop(first);
         assert!(matches!(LockFile::try_lock(&path, "run 2").unwrap(), Locked::Ours(_)));
     }
+
+    #[test]
+    fn a_lock_whose_file_is_removed_is_held_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let taken = LockFile::try_lock_folder(&path, "first").unwrap();
+        assert!(matches!(taken, Locked::Ours(_)));
+        remove(&path).unwrap();
+        let second = LockFile::try_lock_folder(&path, "second").unwrap();
+        assert!(matches!(second, Locked::Held(by) if by.contains("does not name")));
+        drop(taken);
+        assert!(matches!(LockFile::try_lock_folder(&path, "third").unwrap(), Locked::Ours(_)));
+    }
+
+    #[test]
+    fn a_log_that_is_removed_or_replaced_is_not_in_place_and_one_that_is_held_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        let log = AppendLog::open(&path).unwrap();
+        assert!(!is_held(&path));
+        log.hold().unwrap();
+        assert!(is_held(&path));
+        log.in_place().unwrap();
+        replace(&path, b"another").unwrap();
+        assert!(log.in_place().unwrap_err().source.to_string().contains("replaced"));
+        remove(&path).unwrap();
+        assert!(log.in_place().is_err());
+        assert!(!is_held(&path));
+    }
+
     #[test]
     fn a_lock_is_waited_for_and_not_for_ever() {
         let dir = tempfile::tempdir().unwrap();

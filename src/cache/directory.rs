@@ -96,13 +96,18 @@ fn changed(parts: &[Difference]) -> String {
     told.join("; ")
 }
 
+/// A value as a person reads it: a text that is JSON is taken out of it before it is cut, so that nothing is cut in the
+/// middle of an escape.
 fn short(value: &str) -> String {
     const SHOWN: usize = 40;
-    if value.chars().count() <= SHOWN {
-        value.to_owned()
-    } else {
-        value.chars().take(SHOWN).collect::<String>() + ".."
+    let text = serde_json::from_str::<String>(value).ok();
+    let plain = text.as_deref().unwrap_or(value);
+    let mut shown: String =
+        plain.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if plain.chars().count() > SHOWN {
+        shown.push_str("..");
     }
+    if text.is_some() { format!("\"{shown}\"") } else { shown }
 }
 
 /// A question that the cache was asked, for whoever explains its answer.

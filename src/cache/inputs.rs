@@ -5,13 +5,12 @@
 //! stands, and then there is no end. Both the search and the reading can be stopped. Does not know what the files mean.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use glob::Pattern;
-use nix::fcntl::OFlag;
+
+use crate::disk;
 
 /// Most files of one phase.
 const MOST_FILES: usize = 10_000;
@@ -204,7 +203,7 @@ fn entries(folder: &Path) -> Result<Vec<(String, bool)>, InputError> {
 /// The digest of a file's content, and how many bytes that were: at most one more than `room`.
 fn digest(path: &Path, room: u64, stop: &dyn Fn() -> bool) -> Result<(String, u64), InputError> {
     let wrong = |source| InputError::Read { path: path.to_owned(), source };
-    let mut file = open_regular(path).map_err(wrong)?.take(room.saturating_add(1));
+    let mut file = disk::open_regular(path).map_err(wrong)?.take(room.saturating_add(1));
     let mut hasher = blake3::Hasher::new();
     let mut piece = vec![0; PIECE];
     loop {
@@ -221,21 +220,9 @@ fn digest(path: &Path, room: u64, stop: &dyn Fn() -> bool) -> Result<(String, u6
     Ok((hasher.finalize().to_hex().to_string(), hasher.count()))
 }
 
-/// A pipe, or a log of the kernel, would be waited for, for ever.
-fn open_regular(path: &Path) -> io::Result<File> {
-    let not_regular = || io::Error::new(ErrorKind::InvalidInput, "it is not a regular file");
-    // Opening a device may already do something.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(not_regular());
-    }
-    let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk;
 
     fn folder() -> tempfile::TempDir {
         let dir = tempfile::Builder::new().prefix("a[b]").tempdir().unwrap();

@@ -184,6 +184,23 @@ fn a_decision_of_another_host_is_used_only_if_its_scope_is_class() {
 }
 
 #[test]
+fn a_long_text_that_has_changed_is_cut_as_a_person_reads_it() {
+    let place = Place::new();
+    let script = |level: u32| format!("echo \"level {level}\"\nexit \"$?\" # {}", "x".repeat(60));
+    let of = |level| Manifest::new("db_pool", 1).with("script", &json!(script(level)));
+    let cache = place.cache();
+    cache.remember(&of(1), ORIGIN, &json!(1), DAY).unwrap();
+    let Lookup::Miss(reason) = cache.look_up("db_pool", "pool", &of(2), DAY) else {
+        panic!("a miss")
+    };
+    let rest = "exit \"$?\" # xxxxxxxxxxxxx";
+    let wanted = format!(
+        "script changed from \"echo \"level 1\" {rest}..\" to \"echo \"level 2\" {rest}..\""
+    );
+    assert_eq!(reason.to_string(), wanted);
+}
+
+#[test]
 fn a_line_that_names_another_host_than_its_key_is_not_trusted() {
     let place = Place::new();
     let (mine, key) = (manifest(20), manifest(20).key());

@@ -48,7 +48,7 @@ pub fn aftermath(path: &Path) -> Result<Option<Aftermath>, JournalError> {
     let Some(opened) = &journal.opened else { return Ok(None) };
     let targets = |wanted: fn(&Entry) -> bool| {
         let wanted = journal.entries.iter().filter(|entry| wanted(entry));
-        wanted.map(|entry| entry.change.target.path()).collect::<BTreeSet<_>>().len()
+        wanted.map(|entry| &entry.change.target).collect::<BTreeSet<_>>().len()
     };
     let boot = facts::boot(&Sysroot::at(PathBuf::from(&opened.root)));
     let rebooted = matches!((&opened.boot_id, boot), (Some(then), Some(now)) if *then != now);
@@ -61,14 +61,15 @@ pub fn aftermath(path: &Path) -> Result<Option<Aftermath>, JournalError> {
     } else if open > 0 {
         Fate::Kept
     } else {
-        let of =
-            |entry: &Entry, value: &str| (entry.change.target.path().to_owned(), value.to_owned());
+        let of = |entry: &Entry, value: &str| {
+            (entry.change.target.name().into_owned(), value.to_owned())
+        };
         let mut handed = Vec::new();
         let mut left = Vec::new();
         for entry in &journal.entries {
             match &entry.state {
                 State::Handed { run } => handed.push(of(entry, run)),
-                State::Left { found } => left.push(of(entry, found)),
+                State::Left { found } => left.push(of(entry, &entry.change.target.shown(found))),
                 _ => {}
             }
         }

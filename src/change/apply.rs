@@ -13,13 +13,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::host::{Host, ThisHost, WriteError};
 use super::journal::{Entry, Record, SCHEMA, State, Writer};
 use super::model::{Change, Target};
-use super::setting_file::{Host, SettingFiles, WriteError};
 use super::take_back::{Foreign, TakenBack, Taker};
 use crate::clock::Clock;
 use crate::disk::DiskError;
-use crate::host::setting::{Observed, same};
+use crate::host::setting::Observed;
 use crate::host::{Sysroot, facts};
 
 /// What came of a change.
@@ -115,7 +115,7 @@ impl Applier {
     #[must_use]
     pub fn new(root: Sysroot, journal_dir: &Path, run_id: &str, clock: Clock) -> Self {
         let boot_id = facts::boot(&root);
-        Self::on(Box::new(SettingFiles::below(root)), boot_id, journal_dir, run_id, clock)
+        Self::on(Box::new(ThisHost::below(root)), boot_id, journal_dir, run_id, clock)
     }
 
     fn on(
@@ -180,26 +180,35 @@ impl Applier {
         self.revert_where(|_| true)
     }
 
+    /// Makes sure that what has been changed can be taken back later: that the journal is found under its name.
+    ///
+    /// # Errors
+    /// When it was removed or replaced.
+    pub fn in_place(&self) -> Result<(), DiskError> {
+        self.session().journal.as_ref().map_or(Ok(()), Writer::in_place)
+    }
+
     /// Keeps all that is applied and not taken back, and closes the journal: the end of a run.
     ///
     /// # Errors
-    /// When a change could not be taken back before, or the journal can't be written: it then stays unfinished.
+    /// When a change could not be taken back before, or the journal can't be written: it then stays unfinished, and
+    /// what was to be kept can still be taken back.
     pub fn keep(&self) -> Result<(), KeepError> {
         let mut session = self.session();
         if session.journal.is_none() {
             session.ended.get_or_insert_with(|| "the run has ended".to_owned());
             return Ok(());
         }
-        let Session { entries, stuck, .. } = &mut *session;
+        let Session { entries, stuck, .. } = &*session;
         let unresolved = |entry: &Entry| entry.state == State::Intended || stuck.contains(&entry.n);
-        let mut records = Vec::new();
+        let (mut records, mut kept) = (Vec::new(), BTreeSet::new());
         let mut changes = Vec::new();
-        for entry in entries.iter_mut() {
+        for entry in entries {
             if unresolved(entry) {
                 changes.push(entry.change.describe());
             } else if matches!(entry.state, State::Applied { .. }) {
-                entry.state = entry.kept();
                 records.push(Record::Kept { n: entry.n });
+                kept.insert(entry.n);
             }
         }
         if changes.is_empty() {
@@ -209,6 +218,11 @@ impl Applier {
         let synced = session.journal.as_mut().map_or(Ok(()), Writer::sync);
         let broken = session.ended.clone().or_else(|| synced.err().map(|error| told(&error)));
         session.ended.get_or_insert_with(|| "the journal of this run is closed".to_owned());
+        if broken.is_none() {
+            for entry in session.entries.iter_mut().filter(|entry| kept.contains(&entry.n)) {
+                entry.state = entry.kept();
+            }
+        }
         match broken {
             Some(reason) => Err(KeepError::Journal { reason }),
             None if changes.is_empty() => Ok(()),
@@ -224,7 +238,7 @@ impl Applier {
 
     /// What a target has now.
     pub(super) fn observe(&self, target: &Target) -> Observed {
-        self.0.host.observe(target.path())
+        self.0.host.observe(target)
     }
 
     fn session(&self) -> MutexGuard<'_, Session> {
@@ -236,24 +250,30 @@ impl Applier {
         if let Some(reason) = change.target.forbidden() {
             return Admission::Refused(reason);
         }
-        let path = change.target.path();
-        let current = match self.0.host.observe(path) {
+        let Change { target, from, to, .. } = change;
+        let current = match self.0.host.observe(target) {
             Observed::Value(current) => current,
             Observed::Absent(reason) | Observed::Unreadable(reason) => {
                 return Admission::Refused(reason);
             }
         };
-        if !same(&current, &change.from) {
+        if !target.same(&current, from) {
             return Admission::Refused(format!(
-                "{path} was `{}` when observed and is `{current}` now: somebody else has set it",
-                change.from
+                "{} was `{}` when observed and is `{}` now: somebody else has set it",
+                target.name(),
+                target.shown(from),
+                target.shown(&current)
             ));
         }
-        if same(&current, &change.to) {
+        if target.same(&current, to) {
             return Admission::Already;
         }
-        if !seen.insert(change.target.clone()) {
-            return Admission::Refused(format!("the same group of changes already sets {path}"));
+        if let Some(reason) = self.0.host.obstacle(target, to) {
+            return Admission::Refused(reason);
+        }
+        if !seen.insert(target.clone()) {
+            let told = format!("the same group of changes already sets {}", target.name());
+            return Admission::Refused(told);
         }
         Admission::Write
     }
@@ -308,13 +328,13 @@ impl Applier {
     /// Writes the change of entry `index` to the host and records what came of it.
     fn write(&self, session: &mut Session, index: usize) -> ApplyResult {
         let Entry { n, change, .. } = session.entries[index].clone();
-        let path = change.target.path();
-        let written = self.0.host.write(path, &change.to);
+        let target = &change.target;
+        let written = self.0.host.write(target, &change.to);
         // It stays intended: whether the host has it will only be known when the write has returned.
         if let Err(WriteError::Late(reason)) = written {
             return ApplyResult::Refused { reason };
         }
-        let found = match self.0.host.observe(path) {
+        let found = match self.0.host.observe(target) {
             Observed::Value(found) => found,
             // It stays intended: taking it back will look again.
             Observed::Absent(reason) | Observed::Unreadable(reason) => {
@@ -322,7 +342,7 @@ impl Applier {
             }
         };
         if let Err(error) = written
-            && same(&found, &change.from)
+            && target.same(&found, &change.from)
         {
             let reason = error.to_string();
             session.record(&[Record::Failed { n, reason: reason.clone() }]);
@@ -331,7 +351,7 @@ impl Applier {
         }
         session.record(&[Record::Applied { n, read_back: found.clone() }]);
         session.entries[index].state = State::Applied { read_back: found.clone() };
-        if same(&found, &change.to) {
+        if target.same(&found, &change.to) {
             ApplyResult::Match
         } else {
             ApplyResult::Clamped { got: found }
@@ -430,21 +450,22 @@ mod tests {
             "/".to_owned()
         }
 
-        fn observe(&self, path: &str) -> Observed {
-            match self.0.lock().unwrap().get(path) {
+        fn observe(&self, target: &Target) -> Observed {
+            match self.0.lock().unwrap().get(&*target.name()) {
                 Some(value) => Observed::Value(value.clone()),
                 None => Observed::Unreadable("it does not answer".to_owned()),
             }
         }
 
-        fn write(&self, path: &str, value: &str) -> Result<(), WriteError> {
+        fn write(&self, target: &Target, value: &str) -> Result<(), WriteError> {
+            let path = target.name();
             let made = (self.1)(value).map_err(|reason| WriteError::Refused {
-                path: path.to_owned(),
+                path: path.clone().into_owned(),
                 value: value.to_owned(),
                 reason: reason.to_owned(),
                 source: std::io::Error::other(reason),
             })?;
-            self.0.lock().unwrap().insert(path.to_owned(), made);
+            self.0.lock().unwrap().insert(path.into_owned(), made);
             Ok(())
         }
     }
@@ -463,16 +484,19 @@ mod tests {
             "/".to_owned()
         }
 
-        fn observe(&self, _: &str) -> Observed {
+        fn observe(&self, _: &Target) -> Observed {
             Observed::Value("old".to_owned())
         }
 
-        fn write(&self, path: &str, value: &str) -> Result<(), WriteError> {
+        fn write(&self, target: &Target, value: &str) -> Result<(), WriteError> {
             let known = journal::read(&self.0).unwrap();
-            let target = Target::setting(path);
             let intended =
-                |entry: &Entry| entry.change.target == target && entry.change.to == value;
-            assert!(known.entries.iter().any(intended), "{path} is written without an intent");
+                |entry: &Entry| entry.change.target == *target && entry.change.to == value;
+            assert!(
+                known.entries.iter().any(intended),
+                "{} is written without an intent",
+                target.name()
+            );
             Ok(())
         }
     }
@@ -603,7 +627,7 @@ mod tests {
             "/".to_owned()
         }
 
-        fn observe(&self, _: &str) -> Observed {
+        fn observe(&self, _: &Target) -> Observed {
             if self.0.load(std::sync::atomic::Ordering::Relaxed) {
                 Observed::Unreadable("a write has not returned".to_owned())
             } else {
@@ -611,7 +635,7 @@ mod tests {
             }
         }
 
-        fn write(&self, _: &str, _: &str) -> Result<(), WriteError> {
+        fn write(&self, _: &Target, _: &str) -> Result<(), WriteError> {
             self.0.store(true, std::sync::atomic::Ordering::Relaxed);
             Err(WriteError::Late("a write has not returned".to_owned()))
         }

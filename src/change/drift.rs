@@ -9,12 +9,12 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::host::{Host as _, ThisHost, root_name};
 use super::journal::State;
 use super::journals::{JournalState, read_all};
 use super::model::{Change, Target};
-use super::setting_file::root_name;
 use crate::disk::DiskError;
-use crate::host::setting::{Observed, observe_path, same};
+use crate::host::setting::Observed;
 use crate::host::{Sysroot, facts};
 
 /// Whether a kept change is still in place.
@@ -75,6 +75,7 @@ pub fn verify(
     run: Option<&str>,
 ) -> Result<Verification, DiskError> {
     let (boot, here) = (facts::boot(root), root_name(root));
+    let host = ThisHost::below(root.clone());
     let mut owners: HashMap<Target, String> = HashMap::new();
     let mut found = Verification::default();
     for (summary, journal) in read_all(journal_dir)? {
@@ -99,8 +100,7 @@ pub fn verify(
                     Standing::NotApplicable { reason }
                 }
                 None => {
-                    let observed = observe_path(root, target.path());
-                    judge(observed, &read_back, rebooted && target.volatile())
+                    judge(target, host.observe(target), &read_back, rebooted && target.volatile())
                 }
             };
             owners.entry(target.clone()).or_insert_with(|| summary.run.clone());
@@ -125,9 +125,9 @@ fn unknown(state: &JournalState) -> Option<String> {
     }
 }
 
-fn judge(found: Observed, kept: &str, rebooted: bool) -> Standing {
+fn judge(target: &Target, found: Observed, kept: &str, rebooted: bool) -> Standing {
     match found {
-        Observed::Value(found) if same(&found, kept) => Standing::Match,
+        Observed::Value(found) if target.same(&found, kept) => Standing::Match,
         Observed::Value(found) => Standing::Mismatch { found, rebooted },
         Observed::Absent(reason) => Standing::NotApplicable { reason },
         Observed::Unreadable(reason) => Standing::Unreadable { reason },
@@ -168,7 +168,7 @@ mod tests {
     fn standings(tree: &Tree, dir: &Path, run: Option<&str>) -> Vec<(String, Standing)> {
         let found = verify(&tree.sysroot(), dir, run).unwrap();
         assert_eq!(found.unknown, Vec::<String>::new());
-        let told = |one: StandingChange| (one.change.target.path().to_owned(), one.standing);
+        let told = |one: StandingChange| (one.change.target.name().into_owned(), one.standing);
         found.changes.into_iter().map(told).collect()
     }
 

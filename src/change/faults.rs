@@ -127,7 +127,7 @@ pub(super) fn cuts(journal: &str) -> Vec<usize> {
 fn possible(journal: &journal::Journal, file: usize) -> Vec<String> {
     let mut values = vec![FORMER[file].to_owned()];
     for entry in &journal.entries {
-        if entry.change.target.path() != FILES[file] {
+        if entry.change.target.name() != FILES[file] {
             continue;
         }
         match &entry.state {

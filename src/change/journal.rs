@@ -4,7 +4,7 @@
 //! line as it would be without that field. The intents of a group of changes are on the disk before the
 //! first of them touches the host.
 //! ```text
-//! {"record":"opened","schema":1,"run":"r1","root":"/","boot_id":"b1","at":"1970-01-01T00:00:00Z","sum":"49e39e6c0da93b41"}
+//! {"record":"opened","schema":2,"run":"r1","root":"/","boot_id":"b1","at":"1970-01-01T00:00:00Z","sum":"10095124c8123906"}
 //! {"record":"intent","n":0,"change":{"phase":"cpu","target":{"kind":"setting","path":"/proc/sys/vm/swappiness"},"from":"60","to":"10"},"sum":"7a57c6f69ae94178"}
 //! {"record":"applied","n":0,"read_back":"10","sum":"f44c4b6c0cd32a3f"}
 //! {"record":"kept","n":0,"sum":"d73afd93aa52bdb0"}
@@ -41,8 +41,9 @@ use super::model::Change;
 use crate::disk::{self, AppendLog, DiskError};
 use crate::fault;
 
-/// The form of the records. A journal of another form is not touched.
-pub const SCHEMA: u32 = 1;
+/// The form of the records. A journal of a newer form is not touched; an older one is read, and goes on as it began:
+/// 1 had settings only.
+pub const SCHEMA: u32 = 2;
 
 /// The largest journal read: hundreds of thousands of changes.
 const READ_LIMIT: u64 = 64 << 20;
@@ -278,7 +279,7 @@ fn parse(text: &str) -> Result<Journal, Unfit> {
     {
         let schema = value.get("schema").and_then(serde_json::Value::as_u64);
         match (value.get("record").and_then(serde_json::Value::as_str), schema) {
-            (Some("opened"), Some(schema)) if schema == u64::from(SCHEMA) => {}
+            (Some("opened"), Some(schema)) if (1..=u64::from(SCHEMA)).contains(&schema) => {}
             (Some("opened"), Some(schema)) => return Err(Unfit::Schema(schema)),
             _ => return Err(Unfit::Foreign),
         }
@@ -450,6 +451,11 @@ impl Writer {
         pass()
     }
 
+    /// Makes sure that the journal is found under its name.
+    pub(super) fn in_place(&self) -> Result<(), DiskError> {
+        self.0.in_place()
+    }
+
     /// Waits until all records are on the disk.
     pub(super) fn sync(&mut self) -> Result<(), DiskError> {
         self.0.sync()
@@ -564,13 +570,21 @@ mod tests {
     fn a_foreign_file_and_a_newer_schema_are_refused() {
         assert_eq!(parse("{\"name\":\"x\"}\n"), Err(Unfit::Foreign));
         assert_eq!(parse("some\ntext\n"), Err(Unfit::Foreign));
-        let newer = "{\"record\":\"opened\",\"schema\":2,\"else\":true}\nwhatever\n";
-        assert_eq!(parse(newer), Err(Unfit::Schema(2)));
+        let newer = "{\"record\":\"opened\",\"schema\":3,\"else\":true}\nwhatever\n";
+        assert_eq!(parse(newer), Err(Unfit::Schema(3)));
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("r.jsonl");
         disk::replace(&path, newer.as_bytes()).unwrap();
         let error = read(&path).unwrap_err().to_string();
-        assert!(error.contains("has schema 2, and this program knows schema 1"), "{error}");
+        assert!(error.contains("has schema 3, and this program knows schema 2"), "{error}");
+    }
+
+    #[test]
+    fn a_journal_of_the_form_before_files_were_changed_is_read() {
+        let first = "{\"record\":\"opened\",\"schema\":1,\"run\":\"r1\",\"root\":\"/\",\"boot_id\":\"b1\",\
+                     \"at\":\"1970-01-01T00:00:00Z\",\"sum\":\"49e39e6c0da93b41\"}\n";
+        let journal = parse(&format!("{first}{}", text(&[intent(0), applied(0)]))).unwrap();
+        assert_eq!((journal.entries.len(), journal.integrity), (1, Integrity::Whole));
     }
 
     #[test]

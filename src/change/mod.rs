@@ -8,7 +8,9 @@
 pub mod aftermath;
 pub mod apply;
 mod chain;
+mod config_file;
 pub mod drift;
+mod host;
 pub mod journal;
 pub mod journals;
 pub mod model;
@@ -21,6 +23,7 @@ pub mod toggle;
 pub use aftermath::{Aftermath, Fate, aftermath};
 pub use apply::{Applied, Applier, ApplyResult, KeepError, Reverted};
 pub use drift::{Standing, StandingChange, Verification, verify};
+pub use host::observe;
 pub use journal::{Entry, JournalError, State};
 pub use journals::{JournalState, JournalSummary, list};
 pub use model::{Change, Target};

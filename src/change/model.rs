@@ -1,9 +1,15 @@
 //! What a change is: a target on the host, the value found there, and the value wanted.
 //!
-//! Plain data, written to the journal as it is; see [`journal`](super::journal) for its form there.
+//! Plain data, written to the journal as it is; see [`journal`](super::journal) for its form there. A value is a text
+//! whatever it is a value of; what texts mean the same, and how one is told to a person, is known by the target.
+
+use std::borrow::Cow;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::config_file;
+use crate::host::setting;
 
 /// One reversible write to the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -30,13 +36,19 @@ pub enum Target {
         /// Its absolute path on the host, below `/sys` or `/proc/sys`.
         path: String,
     },
+    /// A configuration file, as a whole. That it is not there is one of its values.
+    File {
+        /// Its absolute path on the host, below `/etc`.
+        path: String,
+    },
 }
 
 impl Change {
     /// The change in words: `/proc/sys/vm/swappiness: 60 -> 10`.
     #[must_use]
     pub fn describe(&self) -> String {
-        format!("{}: {} -> {}", self.target.path(), self.from, self.to)
+        let shown = |value| self.target.shown(value);
+        format!("{}: {} -> {}", self.target.name(), shown(&self.from), shown(&self.to))
     }
 }
 
@@ -46,11 +58,16 @@ impl Target {
         Self::Setting { path: path.into() }
     }
 
-    /// The file on the host.
+    /// A configuration file.
+    pub fn file(path: impl Into<String>) -> Self {
+        Self::File { path: path.into() }
+    }
+
+    /// How people call it: of a file, its path on the host.
     #[must_use]
-    pub fn path(&self) -> &str {
+    pub fn name(&self) -> Cow<'_, str> {
         match self {
-            Self::Setting { path } => path,
+            Self::Setting { path } | Self::File { path } => path.into(),
         }
     }
 
@@ -59,19 +76,48 @@ impl Target {
     pub fn volatile(&self) -> bool {
         match self {
             Self::Setting { .. } => true,
+            Self::File { .. } => false,
         }
     }
 
     /// Why nobody may write to this target; nothing when one may.
     ///
-    /// Journals are read back as the superuser, so a target is held to the folders of settings there too.
+    /// Journals are read back as the superuser, so a target is held to its folders there too.
     #[must_use]
     pub fn forbidden(&self) -> Option<String> {
-        let Self::Setting { path } = self;
-        let inside = ["/sys/", "/proc/sys/"].iter().any(|folder| path.starts_with(folder));
-        let plain = !path.split('/').any(|part| part == "..") && !path.contains('\0');
-        (!inside || !plain)
-            .then(|| format!("`{path}` is not a setting file: they are below /sys and /proc/sys"))
+        let outside = |path: &str, folders: &[&str]| {
+            let inside = folders.iter().any(|folder| path.starts_with(folder));
+            let plain = !path.contains('\0')
+                && path.split('/').skip(1).all(|part| !matches!(part, "" | "." | ".."));
+            !inside || !plain
+        };
+        match self {
+            Self::Setting { path } if outside(path, &["/sys/", "/proc/sys/"]) => {
+                Some(format!("`{path}` is not a setting file: they are below /sys and /proc/sys"))
+            }
+            Self::File { path } if outside(path, &["/etc/"]) => {
+                Some(format!("`{path}` is not a configuration file: they are below /etc"))
+            }
+            Self::Setting { .. } | Self::File { .. } => None,
+        }
+    }
+
+    /// Whether two texts are the same value of it.
+    #[must_use]
+    pub fn same(&self, one: &str, other: &str) -> bool {
+        match self {
+            Self::Setting { .. } => setting::same(one, other),
+            Self::File { .. } => config_file::same(one, other),
+        }
+    }
+
+    /// A value as it is told to people: of a file, how much it is and a digest of it.
+    #[must_use]
+    pub fn shown<'a>(&self, value: &'a str) -> Cow<'a, str> {
+        match self {
+            Self::Setting { .. } => value.into(),
+            Self::File { .. } => config_file::shown(value),
+        }
     }
 }
 

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::Reverted;
 use super::chain::Chain;
+use super::host::{ThisHost, root_name};
 use super::journal::{self, Entry, Integrity, Journal, JournalError, Record, Writer};
-use super::setting_file::{SettingFiles, root_name};
 use super::take_back::{Foreign, TakenBack, Taker};
 use crate::disk::{self, DiskError};
 use crate::host::{Sysroot, facts};
@@ -133,16 +133,17 @@ pub fn rollback(
     if opened.root != here {
         return Err(RollbackError::OtherRoot { run, root: opened.root.clone(), here });
     }
-    let host = SettingFiles::below(root.clone());
+    let host = ThisHost::below(root.clone());
     let plan = Plan::of(&journal, facts::boot(root).as_deref(), options);
     if plan.entries.is_empty() && journal.closed && journal.integrity == Integrity::Whole {
         return Ok(report);
     }
-    let newer = if plan.entries.is_empty() || plan.rebooted {
-        Chain::default()
-    } else {
+    let in_place = |entry: &&Entry| !(plan.rebooted && entry.change.target.volatile());
+    let newer = if plan.entries.iter().any(in_place) {
         let run = run.clone();
         Chain::above(path, opened, &[]).map_err(|source| RollbackError::Newer { run, source })?
+    } else {
+        Chain::default()
     };
     let mut taker =
         Taker::new(&host, plan.rebooted, plan.foreign).among(&journal.entries).below(&run, newer);

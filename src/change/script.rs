@@ -9,10 +9,13 @@ use std::path::Path;
 
 use super::chain::Chain;
 use super::journal::{self, Entry, Integrity, State};
+use super::model::Target;
 use super::rollback::RollbackError;
 
 /// What every script begins with, after the words that say how a value that is not ours is taken.
 const HEAD: &str = r#"set -u
+newline='
+'
 failed=0
 left=0
 
@@ -45,6 +48,58 @@ take_back() {
   else
     failed=1
   fi
+}
+
+# take_back_file FILE OURS... '->' FORMER
+# the same for a whole file. It is written in place, so that it keeps owner and
+# mode. 'absent' is no file, 'absent with FOLDER' no folder either.
+take_back_file() {
+  file=$1 known=$force
+  shift
+  if [ -L "$file" ] || { [ -e "$file" ] && [ ! -f "$file" ]; }; then
+    echo "$file: it is not a file any more" >&2
+    left=1
+    return
+  fi
+  current=absent.
+  if [ -e "$file" ] && ! current=$(cat "$file" && echo .); then
+    failed=1
+    return
+  fi
+  current=${current%.}
+  while [ $# -gt 2 ]; do
+    case $1 in
+      *"$newline"*) ours=$1 ;;
+      'absent with /'*) ours=absent ;;
+      *) ours=$1 ;;
+    esac
+    if [ "$current" = "$ours" ]; then known=yes; fi
+    shift
+  done
+  case $2 in
+    *"$newline"*) former=$2 folder= ;;
+    'absent with /'*) former=absent folder=${2#absent with } ;;
+    *) former=$2 folder= ;;
+  esac
+  if [ "$current" = "$former" ]; then
+    echo "$file: already back"
+  elif [ $known = no ]; then
+    echo "$file: left alone, somebody else has changed it" >&2
+    left=1
+    return
+  elif [ "$former" = absent ]; then
+    if ! rm -f "$file"; then failed=1; return; fi
+    echo "$file: removed"
+  elif printf %s "$former" >"$file"; then
+    echo "$file: its former text is back"
+  else
+    failed=1
+  fi
+  above=${file%/*}
+  while [ -n "$folder" ] && [ "${above%"$folder"*}" != "$above" ]; do
+    rmdir "$above" 2>/dev/null || break
+    above=${above%/*}
+  done
 }
 
 # same_boot FILE ID: whether FILE still names the boot ID.
@@ -99,26 +154,35 @@ fn of_run(path: &Path, journals: &[&Path], force: bool) -> Result<Vec<String>, R
     let newer = Chain::above(path, opened, journals)
         .map_err(|source| RollbackError::Newer { run, source })?;
     let on_host = |path: &str| quoted(&format!("{}{path}", opened.root.trim_end_matches('/')));
-    if let Some(boot) = &opened.boot_id {
-        let asked = format!("if same_boot {}", on_host("/proc/sys/kernel/random/boot_id"));
-        lines.extend(broken(&asked, &format!("{}; then", quoted(boot)), ""));
-    }
-    let indent = if opened.boot_id.is_some() { "  " } else { "" };
     let wanted = |entry: &&Entry| if force { entry.may_be_taken_back() } else { entry.is_open() };
-    for entry in journal.entries.iter().rev().filter(wanted) {
-        let path = entry.change.target.path();
-        if let Some(above) = newer.on(&entry.change.target) {
-            let run = one_line(above.run);
-            lines.push(format!("{indent}# {}:", one_line(path)));
-            lines.push(format!("{indent}# run {run} has set it since, and comes first"));
-        } else {
-            let call = format!("take_back {}", on_host(path));
-            lines.extend(broken(&call, &values(entry), indent));
+    let entries: Vec<&Entry> = journal.entries.iter().rev().filter(wanted).collect();
+    // Only what a reboot takes back depends on the boot.
+    for group in entries.chunk_by(|a, b| a.change.target.volatile() == b.change.target.volatile()) {
+        let boot = opened.boot_id.as_ref().filter(|_| group[0].change.target.volatile());
+        if let Some(boot) = boot {
+            let asked = format!("if same_boot {}", on_host("/proc/sys/kernel/random/boot_id"));
+            lines.extend(broken(&asked, &format!("{}; then", quoted(boot)), ""));
         }
-    }
-    if opened.boot_id.is_some() {
-        // A block of comments alone is none to the shell.
-        lines.extend(["  :".to_owned(), "fi".to_owned()]);
+        let indent = if boot.is_some() { "  " } else { "" };
+        for entry in group {
+            let target = &entry.change.target;
+            if let Some(above) = newer.on(target) {
+                let run = one_line(above.run);
+                lines.push(format!("{indent}# {}:", one_line(&target.name())));
+                lines.push(format!("{indent}# run {run} has set it since, and comes first"));
+            } else {
+                let (function, path) = match target {
+                    Target::Setting { path } => ("take_back", path),
+                    Target::File { path } => ("take_back_file", path),
+                };
+                let call = format!("{function} {}", on_host(path));
+                lines.extend(broken(&call, &values(entry), indent));
+            }
+        }
+        if boot.is_some() {
+            // A block of comments alone is none to the shell.
+            lines.extend(["  :".to_owned(), "fi".to_owned()]);
+        }
     }
     Ok(lines)
 }

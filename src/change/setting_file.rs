@@ -17,35 +17,11 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::host::WriteError;
 use crate::fault;
+use crate::host::Sysroot;
 use crate::host::patience::{Answer, Late, within};
 use crate::host::setting::{Observed, PATIENCE, observe_path};
-use crate::host::{ReadError, Sysroot};
-
-/// A setting that could not be written.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum WriteError {
-    #[error(transparent)]
-    Path(#[from] ReadError),
-    #[error("could not write `{value}` to {path}: {reason}")]
-    Refused {
-        path: String,
-        value: String,
-        reason: String,
-        #[source]
-        source: io::Error,
-    },
-    #[error("{0}")]
-    Late(String),
-}
-
-/// The host as changes see it: settings that are observed and written by path.
-pub(super) trait Host: Send + Sync {
-    fn observe(&self, path: &str) -> Observed;
-    fn write(&self, path: &str, value: &str) -> Result<(), WriteError>;
-    /// The folder that stands for `/`, so that a journal is never worked off on another host's files.
-    fn root(&self) -> String;
-}
 
 /// The setting files below a sysroot.
 #[derive(Debug)]
@@ -76,25 +52,15 @@ impl SettingFiles {
     }
 }
 
-/// The name of a root in a journal: its path without links, where that can be told.
-pub(super) fn root_name(root: &Sysroot) -> String {
-    let prefix = root.prefix();
-    prefix.canonicalize().unwrap_or_else(|_| prefix.to_owned()).display().to_string()
-}
-
-impl Host for SettingFiles {
-    fn root(&self) -> String {
-        root_name(&self.root)
-    }
-
-    fn observe(&self, path: &str) -> Observed {
+impl SettingFiles {
+    pub(super) fn observe(&self, path: &str) -> Observed {
         match self.under_way(path) {
             Some(reason) => Observed::Unreadable(reason),
             None => observe_path(&self.root, path),
         }
     }
 
-    fn write(&self, path: &str, value: &str) -> Result<(), WriteError> {
+    pub(super) fn write(&self, path: &str, value: &str) -> Result<(), WriteError> {
         if let Some(reason) = self.under_way(path) {
             return Err(WriteError::Late(reason));
         }
@@ -185,7 +151,7 @@ mod tests {
             std::thread::yield_now();
         }
         let Observed::Unreadable(reason) = files.observe("/sys/a/setting") else { panic!() };
-        assert!(reason.ends_with("it is not a file"), "{reason}");
+        assert!(reason.ends_with("it is not a regular file"), "{reason}");
     }
 
     #[test]

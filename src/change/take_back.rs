@@ -9,10 +9,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::chain::Chain;
+use super::host::Host;
 use super::journal::{Entry, Record, State};
 use super::model::{Change, Target};
-use super::setting_file::Host;
-use crate::host::setting::{Observed, same};
+use crate::host::setting::Observed;
 
 /// What became of a change that was to be taken back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -96,6 +96,7 @@ enum Step {
 
 fn step(entry: &Entry, current: &str, foreign: Foreign) -> Step {
     let change = &entry.change;
+    let same = |one: &str, other: &str| change.target.same(one, other);
     if same(current, &change.from) {
         return Step::Nothing;
     }
@@ -170,7 +171,7 @@ impl<'a> Taker<'a> {
             return TakenBack::Moot;
         }
         if self.blocked.contains(target) {
-            let reason = format!("a later change of {} could not be taken back", target.path());
+            let reason = format!("a later change of {} could not be taken back", target.name());
             return TakenBack::Failed { reason };
         }
         if let (Foreign::Leave, Some((later, found))) = (self.foreign, self.left.get(target))
@@ -196,24 +197,27 @@ impl<'a> Taker<'a> {
         if let Some(handed) = self.hand_over(entry)? {
             return Ok(handed);
         }
-        let path = target.path();
-        let found = match self.host.observe(path) {
+        let found = match self.host.observe(target) {
             Observed::Value(found) => found,
             Observed::Absent(reason) => return Ok(TakenBack::Gone { reason }),
             Observed::Unreadable(reason) => return Err(reason),
         };
         match step(entry, &found, self.foreign) {
-            Step::Nothing => return Ok(TakenBack::AlreadyBack { found }),
+            Step::Nothing => {
+                self.host.tidy(target, from).map_err(|error| error.to_string())?;
+                return Ok(TakenBack::AlreadyBack { found });
+            }
             Step::Leave => return Ok(TakenBack::Left { found }),
             Step::Write => {}
         }
-        self.host.write(path, from).map_err(|error| error.to_string())?;
-        match self.host.observe(path) {
-            Observed::Value(read_back) if same(&read_back, from) => {
+        self.host.write(target, from).map_err(|error| error.to_string())?;
+        match self.host.observe(target) {
+            Observed::Value(read_back) if target.same(&read_back, from) => {
                 Ok(TakenBack::Restored { read_back })
             }
             Observed::Value(other) => {
-                Err(format!("{path} reads `{other}` after `{from}` was written"))
+                let (name, other, from) = (target.name(), target.shown(&other), target.shown(from));
+                Err(format!("{name} reads `{other}` after `{from}` was written"))
             }
             Observed::Absent(reason) | Observed::Unreadable(reason) => Err(reason),
         }
@@ -236,7 +240,7 @@ impl<'a> Taker<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::setting_file::WriteError;
+    use super::super::host::WriteError;
     use super::*;
 
     fn entry(state: State) -> Entry {
@@ -280,13 +284,13 @@ mod tests {
             "/".to_owned()
         }
 
-        fn observe(&self, _: &str) -> Observed {
+        fn observe(&self, _: &Target) -> Observed {
             Observed::Value("c".to_owned())
         }
 
-        fn write(&self, path: &str, value: &str) -> Result<(), WriteError> {
+        fn write(&self, target: &Target, value: &str) -> Result<(), WriteError> {
             Err(WriteError::Refused {
-                path: path.to_owned(),
+                path: target.name().into_owned(),
                 value: value.to_owned(),
                 reason: "busy".to_owned(),
                 source: std::io::Error::other("busy"),

@@ -6,9 +6,9 @@
 
 use super::apply::{Applier, ApplyResult, Reverted};
 use super::journal::State;
-use super::model::Change;
+use super::model::{Change, Target};
 use super::take_back::TakenBack;
-use crate::host::setting::{Observed, same};
+use crate::host::setting::Observed;
 
 /// One of the two states that a host is led to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,9 +90,13 @@ impl Toggle {
             match &one.result {
                 TakenBack::Restored { .. } | TakenBack::Moot => None,
                 // What the host had not taken over looks as if it were back before it was taken back.
-                TakenBack::AlreadyBack { .. } if same(&placed.read_back, &one.change.from) => None,
+                TakenBack::AlreadyBack { .. }
+                    if one.change.target.same(&placed.read_back, &one.change.from) =>
+                {
+                    None
+                }
                 TakenBack::AlreadyBack { found } | TakenBack::Left { found } => {
-                    Some(by_somebody_else(one.change.target.path(), found, &placed.read_back))
+                    Some(by_somebody_else(&one.change.target, found, &placed.read_back))
                 }
                 TakenBack::Handed { run } => Some(format!("run {run} has set it since")),
                 TakenBack::Gone { reason } | TakenBack::Failed { reason } => Some(reason.clone()),
@@ -105,13 +109,16 @@ impl Toggle {
         let changes: Vec<Change> = self.changes().cloned().collect();
         let applied = self.applier.apply(&changes);
         let wrong = applied.into_iter().zip(&self.placed).filter_map(|(one, placed)| {
-            let path = one.change.target.path();
+            let target = &one.change.target;
             match one.result {
                 ApplyResult::Match | ApplyResult::Already => None,
-                ApplyResult::Clamped { got } if same(&got, &placed.read_back) => None,
+                ApplyResult::Clamped { got } if target.same(&got, &placed.read_back) => None,
                 ApplyResult::Clamped { got } => Some(format!(
-                    "{path} reads `{got}` after `{}` was written, and read `{}` before",
-                    one.change.to, placed.read_back
+                    "{} reads `{}` after `{}` was written, and read `{}` before",
+                    target.name(),
+                    target.shown(&got),
+                    target.shown(&one.change.to),
+                    target.shown(&placed.read_back)
                 )),
                 ApplyResult::Refused { reason } => Some(reason),
             }
@@ -121,15 +128,17 @@ impl Toggle {
 
     fn look(&self) -> Vec<String> {
         let wrong = self.placed.iter().filter_map(|Placed { change, read_back }| {
-            let path = change.target.path();
+            let target = &change.target;
             let left = if self.side == Side::New { read_back } else { &change.from };
-            match self.applier.observe(&change.target) {
-                Observed::Value(found) if same(&found, left) => None,
+            match self.applier.observe(target) {
+                Observed::Value(found) if target.same(&found, left) => None,
                 // A kernel may settle on the wanted value only after it was read back.
-                Observed::Value(found) if self.side == Side::New && same(&found, &change.to) => {
+                Observed::Value(found)
+                    if self.side == Side::New && target.same(&found, &change.to) =>
+                {
                     None
                 }
-                Observed::Value(found) => Some(by_somebody_else(path, &found, left)),
+                Observed::Value(found) => Some(by_somebody_else(target, &found, left)),
                 Observed::Absent(reason) | Observed::Unreadable(reason) => Some(reason),
             }
         });
@@ -137,14 +146,14 @@ impl Toggle {
     }
 }
 
-fn by_somebody_else(path: &str, found: &str, left: &str) -> String {
-    format!("{path} was left at `{left}` and is `{found}` now: somebody else has set it")
+fn by_somebody_else(target: &Target, found: &str, left: &str) -> String {
+    let (name, left, found) = (target.name(), target.shown(left), target.shown(found));
+    format!("{name} was left at `{left}` and is `{found}` now: somebody else has set it")
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::journal;
-    use super::super::model::Target;
     use super::*;
     use crate::clock::Clock;
     use crate::host::tree::Tree;

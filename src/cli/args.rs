@@ -31,7 +31,10 @@ Exit codes:
        --detailed-exitcode), a plan no longer holds (run --plan), a value was
        not taken back because it was set to another one since (rollback), or
        what was kept is no longer in place (verify)
-  130  cancelled by SIGINT, after taking back what the run changed
+       A plan ends with the code of the run that it foresees: 0, 1 or 3.
+  129  cancelled by SIGHUP, as when its terminal is closed, after taking back
+       what the run changed; 130 by SIGINT, 131 by SIGQUIT, 138 by SIGUSR1,
+       140 by SIGUSR2, 142 by SIGALRM
   143  cancelled by SIGTERM, after taking back what the run changed
 
 Files (below --results, `results` by default):
@@ -39,6 +42,7 @@ Files (below --results, `results` by default):
   runs/<id>/report.json       report of a run
   runs/<id>/events.jsonl      all that happened in it
   journal/<id>.jsonl          what it changed on the host, for `trueup rollback`
+  order                       the runs in the order in which they began
   durations.json              how long phases took the last time, for estimates
   trueup.db                   trials, and the embedded default database
 
@@ -48,6 +52,19 @@ Example:
   trueup run                        # do it, measure it, keep what holds
   trueup report show                # what came of it
   trueup rollback                   # take it all back";
+
+const PLAN_CODES: &str = "\
+Exit codes, as far as things are known beforehand:
+  0  every phase would end well
+  1  a phase would end badly, or the plan could not be made
+  2  wrong usage, or a pipeline that is not valid
+  3  only phases that are marked optional would end badly
+  5  with --detailed-exitcode, instead of 0 and 3: there are changes of the host
+     to make; a change that a remembered verdict is against is none
+
+Example:
+  trueup plan -o plan.json          # look at it, have it looked at
+  trueup run --plan plan.json       # do that, or nothing if it no longer holds";
 
 const VERIFY_CODES: &str = "\
 Exit codes:
@@ -90,12 +107,13 @@ pub(super) enum Subcommand {
     /// Run a pipeline: observe, decide, apply, verify.
     Run(RunArgs),
     /// Show what a run would do, and touch nothing.
+    #[command(after_long_help = PLAN_CODES)]
     Plan(PlanArgs),
     /// Check a pipeline, and tell everything that is wrong with it.
     Check(CheckArgs),
     /// Show the phases of a pipeline and what each needs.
     Graph(GraphArgs),
-    /// Show the facts of this host, each with the file it was read from.
+    /// Show this host: facts, settings, state, each with its file.
     Host(HostArgs),
     /// List, explain or forget remembered decisions.
     Cache(CacheArgs),
@@ -130,9 +148,8 @@ pub(super) struct GuardArgs {
 /// A pipeline and what it is bound to.
 #[derive(Debug, Clone, Args)]
 pub(super) struct PipelineArgs {
-    /// The pipeline's file.
-    #[arg(default_value = "pipelines/optimize.yaml")]
-    pub(super) pipeline: PathBuf,
+    /// The pipeline's file: `pipelines/optimize.yaml` unless told, and for `run --resume` that of the run.
+    pub(super) pipeline: Option<PathBuf>,
 
     /// Only these phases, and all that they need. May be given more than once, or several with commas.
     #[arg(long, value_name = "PHASE", value_delimiter = ',')]
@@ -154,6 +171,13 @@ pub(super) struct PipelineArgs {
     /// Prefix of all host paths: read and change a tree instead of this machine.
     #[arg(long, value_name = "DIR", default_value = "/")]
     pub(super) sysroot: PathBuf,
+}
+
+impl PipelineArgs {
+    /// The pipeline's file.
+    pub(super) fn path(&self) -> &Path {
+        self.pipeline.as_deref().unwrap_or(Path::new("pipelines/optimize.yaml"))
+    }
 }
 
 /// Where state is kept.
@@ -271,7 +295,7 @@ pub(super) struct PlanArgs {
     #[command(flatten)]
     pub(super) state: StateArgs,
 
-    /// End with exit code 5 when changes of the host are to be made, and with 0 when there are none.
+    /// End with exit code 5 when changes of the host are to be made.
     #[arg(long)]
     pub(super) detailed_exitcode: bool,
 
@@ -322,6 +346,10 @@ pub(super) enum GraphFormat {
 
 #[derive(Debug, Args)]
 pub(super) struct HostArgs {
+    /// List the settings known by name, with values and limits.
+    #[arg(long)]
+    pub(super) settings: bool,
+
     /// Print it as JSON.
     #[arg(long)]
     pub(super) json: bool,

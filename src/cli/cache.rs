@@ -13,7 +13,7 @@ use super::terminal;
 use crate::cache::{CacheDirectory, CacheError, Listed, Listing, Pruned, Pruning};
 use crate::clock::Clock;
 use crate::diagnostic::{Diagnostic, did_you_mean};
-use crate::engine::VERDICTS;
+use crate::engine::GATE;
 use crate::phase::standard;
 use crate::unit::Bytes;
 
@@ -48,7 +48,7 @@ pub(super) fn cache(options: &CacheArgs) -> Result<ExitCode, Failure> {
 /// Whether there is such a kind of phase, or decisions of one that there was.
 fn known_kind(kind: &str, cache: &CacheDirectory) -> Result<(), Failure> {
     let registry = standard();
-    let mut known: Vec<&str> = registry.iter().map(|kind| kind.name()).chain([VERDICTS]).collect();
+    let mut known: Vec<&str> = registry.iter().map(|kind| kind.name()).chain([GATE]).collect();
     let listing = cache.list().map_err(|error| failed(&error))?;
     known.extend(listing.entries.iter().map(|listed| listed.kind.as_str()));
     if known.contains(&kind) {

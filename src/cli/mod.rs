@@ -17,6 +17,7 @@ mod pipelines;
 mod plan;
 mod powd;
 mod report;
+mod resume;
 mod rollback;
 mod run;
 mod schema;

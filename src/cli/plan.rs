@@ -3,12 +3,11 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::args::{PipelineArgs, PlanArgs, RunArgs, StateArgs};
 use super::exit::{ExitCode, Failure};
-use super::run::looking_context;
+use super::run::{Bound, looking_context};
 use super::{output, terminal, wire};
 use crate::cache::CacheDirectory;
 use crate::change::Change;
@@ -16,13 +15,11 @@ use crate::clock::Clock;
 use crate::database::redact;
 use crate::diagnostic::Diagnostic;
 use crate::engine::{
-    Difference, Foreseen, Forethought, Memory, PlanFile, PlanOptions, Preview, has_password,
-    preview,
+    Difference, Foreseen, ForeseenVerdict, Forethought, Memory, PlanFile, PlanOptions, Preview,
+    cut_off, has_password, preview,
 };
-use crate::host::Facts;
-use crate::plan::Plan;
+use crate::event::OverallStatus;
 use crate::report::wrap;
-use crate::secret::Secrets;
 use crate::shown;
 
 /// Most differences of a stale plan that are told one by one.
@@ -38,9 +35,9 @@ pub(super) fn plan(options: &PlanArgs) -> Result<ExitCode, Failure> {
     }
     let cache = CacheDirectory::new(options.state.cache_dir.clone(), Clock::system());
     let memory = Memory::Use(cache.read_only());
-    let Made { file, plan, .. } = make(&options.pipeline, &options.state, &memory)?;
+    let Made { file, bound, .. } = make(&options.pipeline, &options.state, &memory)?;
     if let Some(path) = &options.output {
-        output::refuse_own(path, &plan.pipeline, &options.state)?;
+        output::refuse_own(path, &bound.plan.pipeline, &options.state)?;
         file.write(path).map_err(|error| Failure::because("plan::file", &error))?;
     }
     if options.json {
@@ -49,8 +46,17 @@ pub(super) fn plan(options: &PlanArgs) -> Result<ExitCode, Failure> {
     } else {
         out.write_all(shown(&file, options.output.as_deref(), terminal::width()).as_bytes())?;
     }
-    let drift = options.detailed_exitcode && file.changes > 0;
-    Ok(if drift { ExitCode::Drift } else { ExitCode::Success })
+    Ok(code(&file, options.detailed_exitcode))
+}
+
+/// The code of the run that was foreseen. Where it is asked for, changes to make are told rather than that something
+/// optional would end badly, and never rather than that the run would fail.
+fn code(file: &PlanFile, detailed: bool) -> ExitCode {
+    match file.status() {
+        OverallStatus::Failed => ExitCode::Failed,
+        _ if detailed && file.changes > 0 => ExitCode::Drift,
+        status => ExitCode::of(status, None),
+    }
 }
 
 /// `trueup run --dry-run`.
@@ -58,28 +64,22 @@ pub(super) fn dry_run(options: &RunArgs, memory: &Memory) -> Result<ExitCode, Fa
     let Made { file, .. } = make(&options.pipeline, &options.state, memory)?;
     let mut out = std::io::stdout().lock();
     out.write_all(shown(&file, None, terminal::width()).as_bytes())?;
-    Ok(ExitCode::Success)
+    Ok(code(&file, false))
 }
 
-/// The plan that a file holds a run to, made anew; refused when anything is not as it was planned.
-pub(super) fn held(
-    path: &Path,
-    state: &StateArgs,
-    sysroot: &Path,
-) -> Result<(Arc<Plan>, Facts, Secrets), Failure> {
+/// The plan that a file holds a run to, made anew; refused when anything is not as it was planned. To be asked under the
+/// lock of the run, or something might change between the comparison and the run.
+pub(super) fn held(path: &Path, state: &StateArgs, sysroot: &Path) -> Result<Bound, Failure> {
     let planned = PlanFile::read(path)
         .map_err(|error| Failure::because("plan::file", &error).exit(ExitCode::Invalid))?;
     let PlanOptions { set, only, from, skip, .. } = planned.options.clone();
     let pipeline = planned.pipeline.path.clone();
-    let asked = PipelineArgs { pipeline, only, from, skip, set, sysroot: sysroot.to_owned() };
+    let sysroot = sysroot.to_owned();
+    let asked = PipelineArgs { pipeline: Some(pipeline), only, from, skip, set, sysroot };
     let cache = CacheDirectory::new(state.cache_dir.clone(), Clock::system());
     let made = make(&asked, state, &Memory::Use(cache.read_only()))?;
     let found = planned.differences(&made.file);
-    if found.is_empty() {
-        Ok((made.plan, made.facts, made.secrets))
-    } else {
-        Err(stale(path, &found))
-    }
+    if found.is_empty() { Ok(made.bound) } else { Err(stale(path, &found)) }
 }
 
 fn stale(path: &Path, found: &[Difference]) -> Failure {
@@ -108,9 +108,7 @@ fn refuse_passwords(set: &[(String, String)]) -> Result<(), Failure> {
 }
 
 struct Made {
-    plan: Arc<Plan>,
-    facts: Facts,
-    secrets: Secrets,
+    bound: Bound,
     file: PlanFile,
 }
 
@@ -133,7 +131,8 @@ fn make(pipeline: &PipelineArgs, state: &StateArgs, memory: &Memory) -> Result<M
     for value in file.variables.values_mut() {
         secrets.hide_in(value);
     }
-    Ok(Made { plan, facts, secrets, file })
+    file.cut_off = cut_off(&state.results.join("journal"));
+    Ok(Made { bound: Bound { plan, facts, secrets }, file })
 }
 
 /// A plan as text of at most `width` columns where words allow it.
@@ -154,13 +153,22 @@ fn shown(file: &PlanFile, written: Option<&Path>, width: usize) -> String {
         for change in one.what.changes() {
             show_change(&mut text, change, width);
         }
-        if let Some(gate) = &one.gate {
-            for line in wrap(&format!("kept only if {gate}"), width.saturating_sub(6)) {
+        for told in told_of_gate(one) {
+            for line in wrap(&told, width.saturating_sub(6)) {
                 let _ = writeln!(text, "      {line}");
             }
         }
     }
     text.push('\n');
+    for run in &file.cut_off {
+        let told = format!(
+            "run {run} has not ended: unless it is still at work, what it changed is taken back first, and \
+             what is said here may then be otherwise; `trueup rollback` does it now"
+        );
+        for line in wrap(&told, width) {
+            let _ = writeln!(text, "{line}");
+        }
+    }
     for line in wrap(&ending(file), width) {
         let _ = writeln!(text, "{line}");
     }
@@ -175,11 +183,43 @@ fn shown(file: &PlanFile, written: Option<&Path>, width: usize) -> String {
 fn headline(what: &Foreseen) -> String {
     match what.decision() {
         Some(Forethought::Cached { age_seconds, .. }) => {
-            let age = humantime::format_duration(Duration::from_secs(*age_seconds as u64));
-            format!("{}, {age} old", what.word())
+            format!("{}, {} old", what.word(), age(*age_seconds))
         }
         _ => what.word().to_owned(),
     }
+}
+
+/// To the second.
+fn age(seconds: f64) -> humantime::FormattedDuration {
+    humantime::format_duration(Duration::from_secs(seconds as u64))
+}
+
+/// The beginning of a key: enough to find it.
+fn short(key: &str) -> &str {
+    key.get(..12).unwrap_or(key)
+}
+
+/// What it takes to keep the changes of a phase, or what was found about that.
+fn told_of_gate(one: &Preview) -> Vec<String> {
+    let mut lines = Vec::new();
+    match one.what.verdict() {
+        Some(verdict @ ForeseenVerdict::Cached { told, key, age_seconds, run, .. }) => {
+            let stays = |change: &Change| {
+                let Change { target, from, to, .. } = change;
+                let (name, from, to) = (target.name(), target.shown(from), target.shown(to));
+                format!("{name} stays {from}: {to} was not shown to help")
+            };
+            lines.extend(one.what.not_kept().iter().map(stays));
+            lines.push(format!("{}, measured {} ago: {told}", verdict.word(), age(*age_seconds)));
+            lines.push(format!("verdict {}, measured by run {run}", short(key)));
+        }
+        Some(ForeseenVerdict::ToBeMeasured { why, .. }) => {
+            lines.extend(one.gate.iter().map(|gate| format!("kept only if {gate}")));
+            lines.push(format!("verdict to be measured: {why}"));
+        }
+        None => lines.extend(one.gate.iter().map(|gate| format!("kept only if {gate}"))),
+    }
+    lines
 }
 
 /// What is said of a phase beside its headline.
@@ -192,8 +232,7 @@ fn told(one: &Preview) -> Vec<String> {
         Foreseen::Runs { decision, .. } => match decision {
             Forethought::Known { told, .. } => vec![told.clone()],
             Forethought::Cached { told, key, run, .. } => {
-                let key = key.get(..12).unwrap_or(key);
-                vec![told.clone(), format!("key {key}, measured by run {run}")]
+                vec![told.clone(), format!("key {}, measured by run {run}", short(key))]
             }
             Forethought::ToBeMeasured { why, .. } | Forethought::Later { why } => vec![why.clone()],
         },
@@ -211,9 +250,9 @@ fn show_change(text: &mut String, change: &Change, width: usize) {
         let _ = writeln!(text, "      {line}");
     } else {
         let Change { target, from, to, .. } = change;
-        let values = format!("{from} -> {to}");
-        let (path, values) = (shown::in_line(target.path()), shown::in_line(&values));
-        let _ = writeln!(text, "      {path}:\n        {values}");
+        let values = format!("{} -> {}", target.shown(from), target.shown(to));
+        let (name, values) = (target.name(), shown::in_line(&values));
+        let _ = writeln!(text, "      {}:\n        {values}", shown::in_line(&name));
     }
 }
 
@@ -226,11 +265,14 @@ fn ending(file: &PlanFile) -> String {
         "change of the host known beforehand",
         "changes of the host known beforehand",
     );
-    let measured = match file.to_be_measured {
-        0 => String::new(),
-        count => {
-            format!(", {}", counted(count, "decision to be measured", "decisions to be measured"))
+    let mut told = vec![changes];
+    let mut tell = |count: usize, one: &str, many: &str| {
+        if count > 0 {
+            told.push(counted(count, one, many));
         }
     };
-    format!("{changes}{measured}; nothing was touched")
+    tell(file.to_be_measured, "decision to be measured", "decisions to be measured");
+    tell(file.gates_to_be_measured, "gate to be measured", "gates to be measured");
+    tell(file.end_badly, "phase would end badly", "phases would end badly");
+    format!("{}; nothing was touched", told.join(", "))
 }

@@ -10,6 +10,7 @@ use super::exit::{ExitCode, Failure};
 use super::terminal;
 use crate::change::journal::Resumed;
 use crate::change::{Aftermath, Fate, aftermath};
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::disk;
 use crate::event::{Outcome, OverallStatus, Record, RunId, read_log};
 use crate::report::diff::{self, Difference};
@@ -35,11 +36,7 @@ pub(super) fn report(options: &ReportArgs) -> Result<ExitCode, Failure> {
             }
         }
         ReportCommand::Export { format, run } => {
-            let run = find(results, run)?;
-            // What was recorded is what happened; the report is only made of it.
-            let report =
-                recorded(results, &run).or_else(|error| written(results, &run).ok_or(error))?;
-            Format::from(*format).write(&report, &mut out)?;
+            return export(results, run, Format::from(*format));
         }
         ReportCommand::Schema => {
             serde_json::to_writer_pretty(&mut out, &file::schema())?;
@@ -60,6 +57,37 @@ impl From<ReportFormat> for Format {
     }
 }
 
+/// Prints a report in a form. What was recorded is what happened, and the report is made of it; where the record is
+/// damaged, what was written when the run ended has to do, and that is told.
+fn export(results: &Path, name: &str, format: Format) -> Result<ExitCode, Failure> {
+    let run = find(results, name)?;
+    let (report, damage) = match (recorded(results, &run), written(results, &run)) {
+        (Ok(recorded), Some(written))
+            if recorded.overall_status.is_none() && written.overall_status.is_some() =>
+        {
+            let told = format!("the record of run {run} ends before the run did");
+            (written, vec![Diagnostic::warning("report::record", told)])
+        }
+        (Ok(recorded), _) => (recorded, Vec::new()),
+        (Err(failure), Some(written)) => {
+            let warning =
+                |found| Diagnostic { severity: Severity::Warning, code: "report::record", ..found };
+            (written, failure.diagnostics.into_iter().map(warning).collect())
+        }
+        (Err(failure), None) => return Err(failure),
+    };
+    let help = "what is printed is the report that was written when the run ended";
+    let damage: Vec<_> = damage.into_iter().map(|found| found.help(help)).collect();
+    terminal::warn(&damage);
+    format.write(&report, &mut std::io::stdout().lock())?;
+    Ok(if damage.is_empty() { ExitCode::Success } else { ExitCode::Failed })
+}
+
+/// True while the run is at work.
+fn is_at_work(results: &Path, run: &RunId) -> bool {
+    disk::is_held(&results.join("runs").join(run.as_str()).join("events.jsonl"))
+}
+
 fn show(results: &Path, name: &str, json: bool) -> Result<(), Failure> {
     let run = find(results, name)?;
     let report = load(results, &run)?;
@@ -73,10 +101,14 @@ fn show(results: &Path, name: &str, json: bool) -> Result<(), Failure> {
     let path = path.iter().find(|path| path.exists()).unwrap_or(&folder);
     let journal = results.join("journal").join(format!("{run}.jsonl"));
     let since = match aftermath(&journal) {
+        _ if is_at_work(results, &run) => {
+            let told = "the run is still at work".to_owned();
+            Some(Since { settings: report.changes_kept(), told, at_work: true })
+        }
         Ok(after) => after.and_then(|after| since(&report, &after)),
         Err(error) => {
             let told = format!("nobody can tell what has become of that: {error}");
-            Some(Since { settings: report.changes_kept(), told })
+            Some(Since { settings: report.changes_kept(), told, at_work: false })
         }
     };
     let path = path.display().to_string();
@@ -88,6 +120,10 @@ fn show(results: &Path, name: &str, json: bool) -> Result<(), Failure> {
 fn since(report: &Report, after: &Aftermath) -> Option<Since> {
     let run = &report.run_id;
     let told = match &after.fate {
+        // A run whose disk was full may have taken back what its record says was changed.
+        Fate::TakenBack { by: Resumed { at: None, .. }, .. } if report.changes_kept() > 0 => {
+            "taken back by the run itself".to_owned()
+        }
         Fate::Kept | Fate::TakenBack { by: Resumed { at: None, .. }, .. } => return None,
         Fate::Due => {
             format!("not taken back yet: the next run does it, or trueup rollback {run}")
@@ -114,7 +150,7 @@ fn since(report: &Report, after: &Aftermath) -> Option<Since> {
         kept if kept > 0 && report.overall_status.is_some() => kept,
         _ => after.settings,
     };
-    Some(Since { settings, told })
+    Some(Since { settings, told, at_work: false })
 }
 
 /// Lists the runs; one that can't be read does not hide the others.
@@ -132,7 +168,8 @@ fn list(results: &Path, json: bool) -> Result<(), Failure> {
             writeln!(out, "{run}  can't be read")?;
             continue;
         };
-        let status = report.overall_status.map_or("CUT OFF", OverallStatus::word);
+        let without = if is_at_work(results, run) { "AT WORK" } else { "CUT OFF" };
+        let status = report.overall_status.map_or(without, OverallStatus::word);
         let (good, all) = (good(&report), report.phases.len());
         let name = shown::in_line(&report.pipeline.name);
         // Of one that was cut off, only what was recorded is known: it took longer.

@@ -7,8 +7,8 @@ use super::args::RollbackArgs;
 use super::exit::{ExitCode, Failure};
 use super::wire;
 use crate::change::{
-    JournalState, JournalSummary, Options, RollbackError, RollbackReport, TakenBack, list,
-    rollback as take_back, script,
+    JournalState, JournalSummary, Options, Reverted, RollbackError, RollbackReport, TakenBack,
+    list, rollback as take_back, script,
 };
 use crate::clock::Clock;
 use crate::diagnostic::Diagnostic;
@@ -50,7 +50,7 @@ pub(super) fn rollback(options: &RollbackArgs) -> Result<ExitCode, Failure> {
         }
         return Ok(ExitCode::Success);
     }
-    let lock = LockFile::try_lock(
+    let lock = LockFile::try_lock_folder(
         &results.join("lock"),
         &format!("rollback, process {}", std::process::id()),
     );
@@ -119,7 +119,7 @@ fn take_all_back(
 
 fn tell(report: &RollbackReport, out: &mut StdoutLock<'_>) -> std::io::Result<()> {
     for one in &report.changes {
-        let (target, what) = (one.change.target.path(), told(&one.result, &one.change.from));
+        let (target, what) = (one.change.target.name(), told(one));
         writeln!(out, "{}  {}", report.run, shown::in_line(&format!("{target}: {what}")))?;
     }
     for note in &report.notes {
@@ -184,12 +184,14 @@ pub(super) fn of_run<'a>(
     })
 }
 
-fn told(result: &TakenBack, from: &str) -> String {
-    match result {
-        TakenBack::Restored { read_back } => format!("taken back to {read_back}"),
-        TakenBack::AlreadyBack { found } => format!("already back at {found}"),
+fn told(one: &Reverted) -> String {
+    let shown = |value| one.change.target.shown(value);
+    let from = shown(&one.change.from);
+    match &one.result {
+        TakenBack::Restored { read_back } => format!("taken back to {}", shown(read_back)),
+        TakenBack::AlreadyBack { found } => format!("already back at {}", shown(found)),
         TakenBack::Left { found } => {
-            format!("left alone: it was set to {found} since, and was {from} before")
+            format!("left alone: it was set to {} since, and was {from} before", shown(found))
         }
         TakenBack::Gone { reason } => format!("left alone: {reason}"),
         TakenBack::Handed { run } => {

@@ -4,16 +4,18 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use super::args::{PipelineArgs, ProgressMode, RunArgs, StateArgs};
 use super::exit::{self, ExitCode, Failure};
+use super::resume::{refuse_other, resumed};
 use super::{output, plan, terminal, wire};
 use crate::cache::CacheDirectory;
 use crate::clock::Clock;
 use crate::database::DatabaseUrl;
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::engine::{Earlier, Memory, RunError, RunOptions, Wait, run as run_plan};
+use crate::engine::{Earlier, Memory, RunError, RunOptions, Wait, hold, run as run_plan};
 use crate::event::{EventSink, ProgressBoard, RunId, SinkError, read_log};
 use crate::host::Facts;
 use crate::host::leash::Leash;
@@ -38,50 +40,58 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
         };
         return plan::dry_run(options, &looks);
     }
-    let (plan, facts, secrets) = if let Some(path) = &options.plan {
-        plan::held(path, &options.state, &options.pipeline.sysroot)?
+    let (earlier, pipeline) = resumed(options)?;
+    // Before it waits for another run: what is wrong with a pipeline is told at once.
+    let asked = if let Some(path) = &options.plan {
+        Asked::Planned(path)
     } else {
-        let (plan, facts) = wire::plan(&options.pipeline)?;
-        let secrets = wire::secrets(&plan)?;
-        (wire::expecting(plan, &options.state.results), facts, secrets)
+        let bound = bind(&pipeline, &earlier, &options.state)?;
+        refuse_own(options, &bound.plan)?;
+        Asked::Bound(Box::new(bound))
     };
-    for (_, path) in &options.report {
-        output::refuse_own(path, &plan.pipeline, &options.state)?;
-    }
+    let workers = wire::runtime()?;
+    // Signals are heard among the workers, whatever the order of the run is at.
+    let shutdown = workers.block_on(async { Shutdown::listen(exit::leave) })?;
+    let front = wire::front()?;
+    let wait = options.wait.map(|longest| Wait { longest: longest.0, tell: tell_of_wait });
+    let hold = front.block_on(hold(&options.state.results, &clock, &shutdown, wait));
+    let hold = hold.map_err(|error| refused(&error, shutdown.signal()))?;
+    let Bound { plan, facts, secrets } = match asked {
+        Asked::Planned(path) => {
+            let bound = plan::held(path, &options.state, &pipeline.sysroot)?;
+            refuse_own(options, &bound.plan)?;
+            bound
+        }
+        Asked::Bound(bound) => *bound,
+    };
     let progress = ProgressBoard::default();
     let mode = shown_as(options.progress);
     let files = RunFiles::new(options.state.results.clone(), wanted_files(options));
     let reported = files.ended();
     let mut readers = readers(mode, options, &plan, &progress, &clock)?;
     readers.push(Box::new(files));
-    let earlier = earlier(options)?;
-    let trials = trial_store(&options.state, &facts, &clock)?;
-    let sysroot = wire::sysroot(&options.pipeline.sysroot)?;
-    let program = program()?;
-    let (end, signal) = wire::work(|workers, front| {
-        // Signals are heard among the workers, whatever the order of the run is at.
-        let shutdown = workers.block_on(async { Shutdown::listen(exit::leave) })?;
-        let run = run_plan(RunOptions {
-            plan,
-            results_dir: options.state.results.clone(),
-            memory,
-            sysroot,
-            facts,
-            secrets,
-            clock,
-            program,
-            jobs: usize::from(options.jobs),
-            workers: workers.handle().clone(),
-            shutdown: shutdown.clone(),
-            readers,
-            progress,
-            trials,
-            earlier,
-            wait: options.wait.map(|longest| Wait { longest: longest.0, tell: tell_of_wait }),
-        });
-        let end = front.block_on(run).map_err(|error| refused(&error, shutdown.signal()))?;
-        Ok((end, shutdown.signal()))
-    })?;
+    let run = run_plan(RunOptions {
+        plan,
+        results_dir: options.state.results.clone(),
+        memory,
+        sysroot: wire::sysroot(&pipeline.sysroot)?,
+        trials: trial_store(&options.state, &facts, &clock)?,
+        facts,
+        secrets,
+        clock,
+        program: program()?,
+        jobs: usize::from(options.jobs),
+        workers: workers.handle().clone(),
+        shutdown: shutdown.clone(),
+        readers,
+        progress,
+        earlier,
+        hold,
+    });
+    let end = front.block_on(run);
+    wire::leave([front, workers]);
+    let signal = shutdown.signal();
+    let end = end.map_err(|error| refused(&error, signal))?;
     let code = ExitCode::of(end.status, signal);
     warn_of_readers(&end.problems);
     if matches!(mode, ProgressMode::Bar | ProgressMode::Plain) {
@@ -97,6 +107,12 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
     Ok(code)
 }
 
+/// Refuses reports that would replace what is not theirs.
+fn refuse_own(options: &RunArgs, plan: &Plan) -> Result<(), Failure> {
+    let mut files = options.report.iter();
+    files.try_for_each(|(_, path)| output::refuse_own(path, &plan.pipeline, &options.state))
+}
+
 /// Says that another run must end before this one begins.
 fn tell_of_wait(by: &str) {
     terminal::say(&format!("waiting for another run in this results folder to end: {by}"));
@@ -109,17 +125,36 @@ fn report_of(folder: &Path) -> Result<Report, Failure> {
     Ok(fold(&records))
 }
 
-/// The run to go on with, as its record tells.
-fn earlier(options: &RunArgs) -> Result<Earlier, Failure> {
-    let Some(run) = &options.resume else { return Ok(Earlier::default()) };
-    Ok(Earlier::of(super::report::records(&options.state.results, run)?))
+/// A plan with all that a run of it needs to know.
+pub(super) struct Bound {
+    pub(super) plan: Arc<Plan>,
+    pub(super) facts: Facts,
+    pub(super) secrets: Secrets,
 }
 
-/// Views that could not be shown to their end; a pipe that was closed was wanted so.
+/// What is to be run.
+enum Asked<'a> {
+    /// What a plan in a file says, if it still holds by then.
+    Planned(&'a Path),
+    Bound(Box<Bound>),
+}
+
+fn bind(pipeline: &PipelineArgs, earlier: &Earlier, state: &StateArgs) -> Result<Bound, Failure> {
+    let (plan, facts) = wire::plan(pipeline)?;
+    refuse_other(earlier, &plan)?;
+    let secrets = wire::secrets(&plan)?;
+    Ok(Bound { plan: wire::expecting(plan, &state.results), facts, secrets })
+}
+
+/// Views that could not be shown to their end; a pipe or a terminal that was closed was wanted so.
 fn warn_of_readers(problems: &[SinkError]) {
     let closed = |problem: &&SinkError| {
         let cause = problem.source.downcast_ref::<std::io::Error>();
-        cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+        cause.is_some_and(|cause| {
+            let terminal = matches!(problem.reader, "plain" | "json" | "progress");
+            let gone = cause.raw_os_error() == Some(Errno::EIO as i32);
+            cause.kind() == std::io::ErrorKind::BrokenPipe || terminal && gone
+        })
     };
     let warnings: Vec<Diagnostic> = problems
         .iter()
@@ -260,7 +295,7 @@ pub(super) fn looking_context(
         facts,
         secrets,
         program,
-        pipeline_dir: pipeline.pipeline.parent().map(PathBuf::from).unwrap_or_default(),
+        pipeline_dir: pipeline.path().parent().map(PathBuf::from).unwrap_or_default(),
         results_dir: state.results.clone(),
         services: Services::default(),
         progress: ProgressBoard::default(),

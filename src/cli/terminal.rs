@@ -84,7 +84,8 @@ impl io::Write for Log {
         if let Some(secrets) = SECRETS.get() {
             secrets.hide(&mut text);
         }
-        io::stderr().write_all(text.as_bytes())?;
+        // A terminal that is gone is nobody's failure; the diagnostic log would panic over one.
+        let _ = io::stderr().write_all(text.as_bytes());
         Ok(bytes.len())
     }
 

@@ -46,7 +46,7 @@ pub(super) fn verify(options: &VerifyArgs) -> Result<ExitCode, Failure> {
     let columns = width();
     for change in &found.changes {
         let (word, told) = told(change);
-        let text = format!("{}  {told}", change.change.target.path());
+        let text = format!("{}  {told}", change.change.target.name());
         for (index, line) in wrap(&text, columns - 16).iter().enumerate() {
             writeln!(out, "{:14}{line}", if index == 0 { word } else { "" })?;
         }
@@ -85,7 +85,8 @@ fn code(found: &Verification, counts: Counts) -> ExitCode {
 }
 
 fn told(one: &StandingChange) -> (&'static str, String) {
-    let StandingChange { run, kept, standing, .. } = one;
+    let StandingChange { run, change, kept, standing } = one;
+    let kept = change.target.shown(kept);
     match standing {
         Standing::Match => ("match", format!("{kept} (run {run})")),
         Standing::Mismatch { found, rebooted } => {
@@ -94,7 +95,10 @@ fn told(one: &StandingChange) -> (&'static str, String) {
             } else {
                 "somebody else has set it since"
             };
-            ("MISMATCH", format!("{found}, kept was {kept} (run {run}): {why}"))
+            (
+                "MISMATCH",
+                format!("{}, kept was {kept} (run {run}): {why}", change.target.shown(found)),
+            )
         }
         Standing::NotApplicable { reason } => {
             ("n/a", format!("kept was {kept} (run {run}): {reason}"))

@@ -1,7 +1,8 @@
 //! The composition root: facts, pipeline and kinds become a plan; a plan and its surroundings become a run.
 
+use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -34,7 +35,7 @@ pub(super) fn sysroot(prefix: &Path) -> Result<Sysroot, Failure> {
 
 /// Reads and binds the pipeline that was asked for.
 pub(super) fn plan(options: &PipelineArgs) -> Result<(Plan, Facts), Failure> {
-    let draft = draft(&options.pipeline);
+    let draft = draft(options.path());
     let facts = Facts::read(&sysroot(&options.sysroot)?);
     let registry = standard();
     let plan = bind_draft(
@@ -147,25 +148,48 @@ fn environment() -> Map<String, Value> {
 /// it ends.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Does the work of a run: with the runtime of what has work to do, and that in which it is ordered.
-pub(super) fn work<T>(
-    of: impl FnOnce(&Runtime, &Runtime) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    let (workers, front) = (runtime()?, front()?);
-    let done = of(&workers, &front);
-    front.shutdown_timeout(PATIENCE);
-    workers.shutdown_timeout(PATIENCE);
-    done
+/// Ends runtimes, and does not wait for what blocks in them.
+pub(super) fn leave(runtimes: [Runtime; 2]) {
+    for runtime in runtimes {
+        runtime.shutdown_timeout(PATIENCE);
+    }
 }
 
 /// The runtime in which a run is ordered: on this thread, because handing each step to another costs more than the step.
-fn front() -> Result<Runtime, Failure> {
+pub(super) fn front() -> Result<Runtime, Failure> {
     let runtime = Builder::new_current_thread().enable_all().build();
-    runtime.map_err(|error| Failure::because("cli::runtime", &error))
+    runtime.map_err(|error| refused(&error))
 }
 
 /// The runtime of what has work to do.
 pub(super) fn runtime() -> Result<Runtime, Failure> {
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    room_for(cpus + SPARE_THREADS).map_err(|error| refused(&error))?;
     let runtime = Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| Failure::because("cli::runtime", &error))
+    runtime.map_err(|error| refused(&error))
+}
+
+/// Threads beside the workers: readers of the events, progress, work that blocks.
+const SPARE_THREADS: usize = 4;
+
+/// Files that two runtimes and what is recorded have open.
+const OPEN_FILES: usize = 20;
+
+/// Makes sure of so many threads and some open files: a runtime that can't have them panics when it needs them.
+fn room_for(threads: usize) -> std::io::Result<()> {
+    let files: std::io::Result<Vec<File>> =
+        (0..OPEN_FILES).map(|_| File::open("/dev/null")).collect();
+    files?;
+    let gate = Mutex::new(());
+    std::thread::scope(|scope| {
+        let _closed = gate.lock();
+        let wait = || drop(gate.lock());
+        (0..threads)
+            .try_for_each(|_| std::thread::Builder::new().spawn_scoped(scope, wait).map(drop))
+    })
+}
+
+fn refused(error: &std::io::Error) -> Failure {
+    Failure::because("cli::runtime", error)
+        .help("see how many processes and open files this user may have: `ulimit -u`, `ulimit -n`")
 }

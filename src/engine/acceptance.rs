@@ -3,30 +3,25 @@
 //! After apply and verify the changes are led back and forth through the journal, in pairs A B B A .., and the objective
 //! is measured in each state. Every way out leaves one of the two states: the new one, looked at again, or the former
 //! one. The verdict is a decision and remembered as such. See "The gate" in docs/design.md. When it is looked at the
-//! pairs is the business of `looks`, what is measured that of `objective`.
+//! pairs is the business of `looks`, what is measured that of `objective`, what is remembered that of `verdict`.
 
 mod looks;
 mod objective;
+mod verdict;
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+pub use verdict::GATE;
+pub(super) use verdict::{Question, Remembered};
 
 use super::stages::{Done, Memory, Shared, blocking, judge, record, take_back};
-use crate::cache::{CacheDirectory, CacheError, Lookup, Manifest, MissReason, Origin};
+use crate::cache::MissReason;
 use crate::change::{Applier, Change, Side, State, Toggle};
 use crate::event::{ChangeResult, DecisionSource, Event, GateEnd, GateReport, Outcome};
-use crate::host::Fact;
 use crate::measure::compare::{Comparison, Pairs, Variant, Verdict, plan_order};
 use crate::phase::{AnyPhase, Context, PhaseError};
 use crate::pipeline::{Gate, PhaseSpec};
 use crate::unit::Span;
-
-/// The name under which verdicts are remembered.
-pub const VERDICTS: &str = "gate";
-
-/// Raised when verdicts of an earlier version no longer hold.
-const REVISION: u32 = 1;
 
 /// Puts what a phase has changed to the test of its gate, if it has one; the error is the reason, told whole.
 pub(super) async fn accept(
@@ -43,6 +38,33 @@ pub(super) async fn accept(
         }
         _ => Ok(done),
     }
+}
+
+/// Why the changes of a phase are not even made: its gate is known to be against them.
+pub(super) async fn known_against(
+    spec: &PhaseSpec,
+    phase: &dyn AnyPhase,
+    shared: &Shared,
+    cx: &Context,
+) -> Result<Option<String>, PhaseError> {
+    let (Some(gate), Memory::Use(cache)) = (&spec.gate, &shared.memory) else { return Ok(None) };
+    let changes = phase.diff(&cx.phase)?;
+    if !spec.cache.on || changes.is_empty() {
+        return Ok(None);
+    }
+    let question = Question { gate: &gate.value, policy: &spec.cache, changes: &changes };
+    let manifest = Box::pin(question.manifest(cx)).await?;
+    // What is not known, or not to be trusted, is asked and told of when the changes are in place.
+    let report = match question.recall(cache, &manifest, cx) {
+        Ok(remembered) => remembered.report(),
+        Err(_) => return Ok(None),
+    };
+    if report.comparison.verdict == Verdict::Helps {
+        return Ok(None);
+    }
+    let reason = report.reason();
+    cx.tell(Event::Gated { phase: cx.phase.clone(), gate: Box::new(report) });
+    Ok(Some(reason))
 }
 
 /// A phase that has applied its changes and found them in place.
@@ -122,14 +144,15 @@ async fn remembered_or_measured(
     shared: &Shared,
 ) -> Result<GateReport, Stop> {
     let cx = test.cx;
-    let manifest = manifest(test.gate, changes, cx)?.on(spec.cache.scope, cx.run.facts.identity());
+    let question = Question { gate: test.gate, policy: &spec.cache, changes };
+    let manifest = question.manifest(cx).await?;
     let cache = match &shared.memory {
         Memory::Use(cache) | Memory::Refresh(cache) if spec.cache.on => Some(cache),
         _ => None,
     };
     let miss = match (&shared.memory, cache) {
-        (Memory::Use(_), Some(cache)) => match recall(cache, &manifest, spec.cache.ttl, cx) {
-            Ok(report) => return Ok(report),
+        (Memory::Use(_), Some(cache)) => match question.recall(cache, &manifest, cx) {
+            Ok(remembered) => return Ok(remembered.report()),
             Err(miss) => Some(miss),
         },
         (_, Some(_)) => Some(MissReason::Refresh),
@@ -139,75 +162,14 @@ async fn remembered_or_measured(
         cx.note(reason.to_string());
     }
     let mut report = test.measure().await?;
-    let key = cache.and_then(|cache| remember(cache, &manifest, &report, spec.cache.ttl, cx));
+    let mut key = None;
+    if question.manifest(cx).await? == manifest {
+        key = cache.and_then(|cache| question.remember(cache, &manifest, &report, cx));
+    } else {
+        cx.note("what the verdict depends on changed while it was measured: it is not remembered");
+    }
     report.source = DecisionSource::Run { key, miss: miss.map(|reason| reason.to_string()) };
     Ok(report)
-}
-
-/// All that a verdict depends on: what was asked, what was changed from what, and where.
-fn manifest(gate: &Gate, changes: &[Change], cx: &Context) -> Result<Manifest, PhaseError> {
-    let mut depends =
-        cx.facts(&[Fact::CpuModel, Fact::CpuFlags, Fact::UsableCpus, Fact::Memory, Fact::Kernel]);
-    depends.extend(objective::depends_on(&gate.objective, cx)?);
-    let changes: Vec<Value> = changes
-        .iter()
-        .map(|change| json!([change.target.path(), change.from, change.to]))
-        .collect();
-    let asked = json!({
-        "objective": gate.objective.to_string(),
-        "minimize": gate.objective.minimize(),
-        "min_gain": gate.min_gain,
-        "confidence": gate.confidence,
-        "budget": Span(gate.budget),
-    });
-    Ok(Manifest::new(VERDICTS, REVISION)
-        .with("gate", &asked)
-        .with("changes", &Value::Array(changes))
-        .with("depends", &Value::Object(depends.into_iter().collect())))
-}
-
-/// A remembered verdict, or why there is none.
-fn recall(
-    cache: &CacheDirectory,
-    manifest: &Manifest,
-    ttl: Duration,
-    cx: &Context,
-) -> Result<GateReport, MissReason> {
-    match cache.look_up(VERDICTS, cx.phase.as_str(), manifest, ttl) {
-        Lookup::Miss(reason) => Err(reason),
-        Lookup::Hit { entry, age } => {
-            let key = entry.key.to_string();
-            let mut report: GateReport =
-                serde_json::from_value(entry.decision).map_err(|error| MissReason::Untrusted {
-                    path: key.clone(),
-                    flaw: error.to_string(),
-                })?;
-            let age_seconds = Some(age.as_secs_f64());
-            report.source = DecisionSource::Cache { key, age_seconds, measured_by: entry.run };
-            Ok(report)
-        }
-    }
-}
-
-/// A verdict that can't be remembered is told of, and holds all the same.
-fn remember(
-    cache: &CacheDirectory,
-    manifest: &Manifest,
-    report: &GateReport,
-    ttl: Duration,
-    cx: &Context,
-) -> Option<String> {
-    let origin = Origin { kind: VERDICTS, phase: cx.phase.as_str(), run: cx.run.run.as_str() };
-    let written = serde_json::to_value(report)
-        .map_err(CacheError::from)
-        .and_then(|decision| cache.remember(manifest, origin, &decision, ttl));
-    match written {
-        Ok(key) => Some(key.to_string()),
-        Err(error) => {
-            cx.note(format!("the verdict of its gate could not be remembered: {error}"));
-            None
-        }
-    }
 }
 
 /// A gate at work.

@@ -17,6 +17,7 @@
 mod acceptance;
 mod dispatcher;
 mod executor;
+mod outlook;
 mod outputs;
 mod plan_file;
 mod preview;
@@ -29,14 +30,16 @@ mod stages;
 mod tests;
 mod unit;
 
-pub use acceptance::VERDICTS;
+pub use acceptance::GATE;
 pub use dispatcher::{Action, Dispatcher, End, Input};
+pub use outlook::{Foreseen, ForeseenVerdict, Forethought, Preview};
 pub use outputs::Outputs;
 pub use plan_file::{
     Difference, PlanFile, PlanFileError, PlanOptions, PlannedPipeline, has_password,
     schema as plan_schema,
 };
-pub use preview::{Foreseen, Forethought, Preview, preview};
+pub use preview::preview;
+pub use recover::cut_off;
 pub use resume::Earlier;
-pub use run::{RunEnd, RunError, RunOptions, Wait, run};
+pub use run::{Hold, RunEnd, RunError, RunOptions, Wait, hold, run};
 pub use stages::Memory;

@@ -14,15 +14,15 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::preview::{Foreseen, Forethought, Preview};
-use crate::change::Change;
+use super::outlook::{Foreseen, ForeseenVerdict, Forethought, Preview};
 use crate::database::redact;
 use crate::disk::{self, DiskError};
+use crate::event::OverallStatus;
 use crate::host::{Fact, Facts};
 use crate::plan::Plan;
 
 /// Version of the form.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 3;
 
 /// Largest file that is read back.
 const LIMIT: u64 = 1 << 30;
@@ -44,7 +44,7 @@ const FACTS: [Fact; 10] = [
 /// What a run would do, as it was foreseen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanFile {
-    /// Version of this form: 1.
+    /// Version of this form: 2.
     pub schema: u32,
     /// Version of trueup.
     pub version: String,
@@ -63,6 +63,13 @@ pub struct PlanFile {
     pub changes: usize,
     /// Phases whose decision would be measured.
     pub to_be_measured: usize,
+    /// Phases on whose changes a gate would measure its verdict.
+    pub gates_to_be_measured: usize,
+    /// Phases that would end badly: they would fail, or be blocked by one that does.
+    pub end_badly: usize,
+    /// Runs that have not ended: what they changed is taken back before anything else, unless one is still at work.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut_off: Vec<String>,
     /// The phases, each after those it needs.
     pub phases: Vec<Preview>,
 }
@@ -169,8 +176,19 @@ impl PlanFile {
             to_be_measured: runs(|what| {
                 usize::from(matches!(what.decision(), Some(Forethought::ToBeMeasured { .. })))
             }),
+            gates_to_be_measured: runs(|what| {
+                usize::from(matches!(what.verdict(), Some(ForeseenVerdict::ToBeMeasured { .. })))
+            }),
+            end_badly: runs(|what| usize::from(!what.outcome().is_good())),
+            cut_off: Vec::new(),
             phases,
         }
+    }
+
+    /// How the run would end, as far as that is known beforehand.
+    #[must_use]
+    pub fn status(&self) -> OverallStatus {
+        OverallStatus::of(self.phases.iter().map(|one| (one.what.outcome(), one.optional)))
     }
 
     /// Writes it, durably and whole.
@@ -215,6 +233,11 @@ impl PlanFile {
         tell("version of trueup", &self.version, &now.version);
         let root = |plan: &Self| plan.options.sysroot.display().to_string();
         tell("--sysroot", &root(self), &root(now));
+        // Whatever was foreseen was foreseen with their changes in place.
+        for run in &now.cut_off {
+            let what = format!("run {run}, which was cut off");
+            found.push(difference(what, None, Some("its changes would be taken back first")));
+        }
         maps("file", &self.pipeline.files, &now.pipeline.files, &mut found);
         maps("fact", &self.host, &now.host, &mut found);
         maps("variable", &self.variables, &now.variables, &mut found);
@@ -238,7 +261,17 @@ impl PlanFile {
                 let what = format!("kind of `{name}`");
                 found.push(difference(what, Some(&then.uses), Some(&now.uses)));
             }
+            let count = found.len();
             outlooks(name, &then.what, &now.what, found);
+            // Where something else differs, that is the reason.
+            if let (Some(then), Some(now)) = (&then.told, &now.told)
+                && then != now
+                && found.len() == count
+            {
+                let short = |digest: &'_ String| digest.chars().take(16).collect::<String>();
+                let what = format!("digest of all that `{name}` is told");
+                found.push(difference(what, Some(&short(then)), Some(&short(now))));
+            }
         }
         for name in after.keys().filter(|name| !before.contains_key(*name)) {
             found.push(difference(format!("phase `{name}`"), None, Some("there now")));
@@ -252,42 +285,6 @@ pub fn schema() -> Schema {
     schema_for!(PlanFile)
 }
 
-impl Foreseen {
-    /// The changes of the host that are known beforehand.
-    #[must_use]
-    pub fn changes(&self) -> &[Change] {
-        match self {
-            Self::Runs { changes, .. } => changes,
-            _ => &[],
-        }
-    }
-
-    /// What is known of the decision of a phase that would run.
-    #[must_use]
-    pub fn decision(&self) -> Option<&Forethought> {
-        match self {
-            Self::Runs { decision, .. } => Some(decision),
-            _ => None,
-        }
-    }
-
-    /// In two or three words.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Skipped { .. } => "skipped",
-            Self::NotApplicable { .. } => "not applicable",
-            Self::Blocked { .. } => "would be blocked",
-            Self::Fails { .. } => "would fail",
-            Self::Runs { decision, .. } => match decision {
-                Forethought::Known { .. } | Forethought::Later { .. } => "will run",
-                Forethought::Cached { .. } => "from the cache",
-                Forethought::ToBeMeasured { .. } => "to be measured",
-            },
-        }
-    }
-}
-
 /// What differs between two outlooks of one phase; of what follows from something told already, nothing.
 fn outlooks(name: &str, then: &Foreseen, now: &Foreseen, found: &mut Vec<Difference>) {
     let count = found.len();
@@ -299,9 +296,10 @@ fn outlooks(name: &str, then: &Foreseen, now: &Foreseen, found: &mut Vec<Differe
         decisions(name, then, now, found);
     }
     let of = |what: &Foreseen| -> BTreeMap<String, (String, String)> {
-        let changes = what.changes().iter();
+        // Those that a verdict is against as well: what is compared is what would be tried.
+        let changes = what.changes().iter().chain(what.not_kept());
         changes
-            .map(|one| (one.target.path().to_owned(), (one.from.clone(), one.to.clone())))
+            .map(|one| (one.target.name().into_owned(), (one.from.clone(), one.to.clone())))
             .collect()
     };
     let (before, after) = (of(then), of(now));
@@ -326,6 +324,30 @@ fn outlooks(name: &str, then: &Foreseen, now: &Foreseen, found: &mut Vec<Differe
             }
             _ => {}
         }
+    }
+    if let (Some(then), Some(now)) = (then.verdict(), now.verdict())
+        && found.len() == count
+    {
+        verdicts(name, then, now, found);
+    }
+}
+
+/// What differs between two verdicts on the same changes.
+fn verdicts(
+    name: &str,
+    then: &ForeseenVerdict,
+    now: &ForeseenVerdict,
+    found: &mut Vec<Difference>,
+) {
+    let mut tell = |what: &str, then: Option<&str>, now: Option<&str>| {
+        if then != now {
+            found.push(difference(format!("{what} of the gate of `{name}`"), then, now));
+        }
+    };
+    if then.word() == now.word() {
+        tell("cache key", then.key(), now.key());
+    } else {
+        tell("verdict", Some(then.word()), Some(now.word()));
     }
 }
 
@@ -419,10 +441,11 @@ mod tests {
     /// A plan of these phases.
     fn plan(phases: &Value) -> PlanFile {
         let plan = json!({
-            "schema": 1, "version": "1", "created_at": "2026-11-24T12:00:00Z",
+            "schema": 3, "version": "1", "created_at": "2026-11-24T12:00:00Z",
             "pipeline": { "name": "p", "path": "p.yaml", "files": {} },
             "options": { "set": [], "only": [], "from": [], "skip": [], "sysroot": "/" },
-            "variables": {}, "host": {}, "changes": 0, "to_be_measured": 0, "phases": phases,
+            "variables": {}, "host": {}, "changes": 0, "to_be_measured": 0,
+            "gates_to_be_measured": 0, "end_badly": 0, "phases": phases,
         });
         serde_json::from_value(plan).unwrap()
     }
@@ -488,6 +511,46 @@ mod tests {
         for (then, now, wanted) in cases {
             assert_eq!(told(&[then], &[now]), [wanted]);
         }
+    }
+
+    /// A phase that would change a setting from `from`, and what is known of the verdict on it.
+    fn gated(from: &str, verdict: &Value) -> Value {
+        let mut phase = phase("a", &known(1), &[(from, "10")]);
+        phase["verdict"] = verdict.clone();
+        phase
+    }
+
+    #[test]
+    fn a_verdict_that_came_or_went_is_told_unless_its_changes_tell_it() {
+        let measured = |key: &str| json!({ "is": "to_be_measured", "why": "", "key": key });
+        let of = |verdict: &str, key: &str| json!({ "is": "cached", "verdict": verdict, "told": "", "key": key, "age_seconds": 1.0, "run": "r" });
+        let cases = [
+            (
+                gated("60", &measured("k")),
+                gated("60", &of("inconclusive", "k")),
+                "verdict of the gate of `a`: to be measured -> not kept",
+            ),
+            (
+                gated("60", &of("helps", "k")),
+                gated("60", &of("harms", "k")),
+                "verdict of the gate of `a`: kept -> not kept",
+            ),
+            (
+                gated("60", &measured("k")),
+                gated("60", &measured("l")),
+                "cache key of the gate of `a`: k -> l",
+            ),
+            (
+                gated("60", &of("harms", "k")),
+                gated("33", &measured("l")),
+                "current value of /proc/sys/vm/swappiness (`a`): 60 -> 33",
+            ),
+        ];
+        for (then, now, wanted) in cases {
+            assert_eq!(told(&[then], &[now]), [wanted]);
+        }
+        let same = gated("60", &of("harms", "k"));
+        assert_eq!(told(std::slice::from_ref(&same), std::slice::from_ref(&same)), [""; 0]);
     }
 
     #[test]

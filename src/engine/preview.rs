@@ -4,133 +4,22 @@
 //! visible, as far as that is known beforehand. What a phase makes visible beyond its decision is not; so an
 //! expression that has no value yet may still get one, and is no failure.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_util::sync::CancellationToken;
 
+use super::acceptance::{Question, Remembered};
+use super::outlook::{Foreseen, ForeseenVerdict, Forethought, Preview};
 use super::outputs::{Above, Outputs};
 use super::stages::{Memory, key_manifest};
-use crate::cache::Lookup;
-use crate::change::Change;
+use crate::cache::{Lookup, Manifest, MissReason};
 use crate::diagnostic::Diagnostic;
-use crate::event::{Event, PhaseName};
+use crate::event::Event;
 use crate::phase::{AnyKind, AnyPhase, Applicability, Context, PhaseError, RunContext};
-use crate::pipeline::{CachePolicy, Reference};
+use crate::pipeline::{PhaseSpec, Reference};
 use crate::plan::Plan;
-use crate::secret::Secrets;
-use crate::shown;
-
-/// What one phase would do.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Preview {
-    /// The phase.
-    #[schemars(with = "String")]
-    pub phase: PhaseName,
-    /// Its kind.
-    pub uses: String,
-    /// What would happen.
-    #[serde(flatten)]
-    pub what: Foreseen,
-    /// What it takes to keep its changes, in words; none without a gate.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gate: Option<String>,
-}
-
-/// What would happen to a phase.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "outlook", rename_all = "snake_case")]
-pub enum Foreseen {
-    /// It would be left out.
-    Skipped {
-        /// Why.
-        why: String,
-    },
-    /// There is nothing for it to do here.
-    NotApplicable {
-        /// Why.
-        why: String,
-    },
-    /// It would not begin, because a phase that it needs would end badly.
-    Blocked {
-        /// Which.
-        why: String,
-    },
-    /// It would fail.
-    Fails {
-        /// Why.
-        why: String,
-    },
-    /// It would run.
-    Runs {
-        /// What is known of its decision.
-        decision: Forethought,
-        /// The changes of the host it would make, as far as the decision is known.
-        changes: Vec<Change>,
-    },
-}
-
-impl Foreseen {
-    /// No password of a URL in what is told, and no value of a secret in that and in the decision.
-    fn hide(&mut self, secrets: &Secrets) {
-        let words = match self {
-            Self::Skipped { why }
-            | Self::NotApplicable { why }
-            | Self::Blocked { why }
-            | Self::Fails { why } => why,
-            Self::Runs { decision, .. } => match decision {
-                Forethought::Known { told, value } | Forethought::Cached { told, value, .. } => {
-                    secrets.hide_in(value);
-                    told
-                }
-                Forethought::ToBeMeasured { why, .. } | Forethought::Later { why } => why,
-            },
-        };
-        shown::hide_passwords(words);
-        secrets.hide(words);
-    }
-}
-
-/// What is known of a decision beforehand.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "is", rename_all = "snake_case")]
-pub enum Forethought {
-    /// It costs nothing.
-    Known {
-        /// In a few words.
-        told: String,
-        /// The decision.
-        value: Value,
-    },
-    /// It is remembered.
-    Cached {
-        /// In a few words.
-        told: String,
-        /// The decision.
-        value: Value,
-        /// Its key in the cache.
-        key: String,
-        /// How old it is, in seconds.
-        age_seconds: f64,
-        /// The run that measured it.
-        run: String,
-    },
-    /// It would be measured.
-    ToBeMeasured {
-        /// Why it is not remembered.
-        why: String,
-        /// Its key in the cache, when all that it depends on is known.
-        key: Option<String>,
-    },
-    /// It costs nothing, but depends on what phases above will make visible.
-    Later {
-        /// Why it is not known.
-        why: String,
-    },
-}
 
 /// Foresees a run, phase by phase in the order of the plan.
 pub async fn preview(plan: &Arc<Plan>, memory: &Memory, run: &Arc<RunContext>) -> Vec<Preview> {
@@ -145,14 +34,18 @@ pub async fn preview(plan: &Arc<Plan>, memory: &Memory, run: &Arc<RunContext>) -
         outputs: Arc::new(Outputs::new(count)),
         fates: vec![Fate::Open; count],
         open: vec![false; count],
+        told: vec![OnceLock::new(); count],
     };
     let mut previews = Vec::with_capacity(count);
     for position in &plan.order {
         let mut what = seer.foresee(*position).await;
         what.hide(&run.secrets);
-        let uses = plan.spec(*position).uses.value.clone();
-        let gate = plan.spec(*position).gate.as_ref().map(|gate| gate.value.told());
-        previews.push(Preview { phase: plan.name(*position).clone(), uses, what, gate });
+        let spec = plan.spec(*position);
+        let uses = spec.uses.value.clone();
+        let gate = spec.gate.as_ref().map(|gate| gate.value.told());
+        let (phase, optional) = (plan.name(*position).clone(), spec.optional);
+        let told = seer.told[*position].take();
+        previews.push(Preview { phase, uses, optional, told, what, gate });
     }
     previews
 }
@@ -179,12 +72,14 @@ struct Seer<'a> {
     fates: Vec<Fate>,
     /// True when the decision of the phase, or of one above it, is not known.
     open: Vec<bool>,
+    /// Digests of what phases are told.
+    told: Vec<OnceLock<String>>,
 }
 
 /// A phase that is looked at.
 struct Looked<'a> {
     kind: &'a dyn AnyKind,
-    policy: &'a CachePolicy,
+    spec: &'a PhaseSpec,
     phase: Box<dyn AnyPhase>,
     cx: Context,
     /// True when a decision above it is not known.
@@ -254,12 +149,11 @@ impl Seer<'_> {
         };
         let phase = match kind.bind(&with) {
             Ok(phase) => phase,
-            Err(wrong) => {
-                let told: Vec<String> = wrong.into_iter().map(|error| error.message).collect();
-                return Foreseen::Fails { why: told.join("; ") };
-            }
+            Err(wrong) => return Foreseen::Fails { why: plan.told_of_with(position, &wrong) },
         };
-        let looked = Looked { kind, policy: &spec.cache, phase, cx: self.context(position), open };
+        let told = Manifest::new(kind.name(), 0).with("with", phase.with()).key();
+        let _ = self.told[position].set(told.to_string());
+        let looked = Looked { kind, spec, phase, cx: self.context(position), open };
         looked
             .foresee(self.memory)
             .await
@@ -306,12 +200,45 @@ impl Looked<'_> {
             }
             Forethought::ToBeMeasured { .. } | Forethought::Later { .. } => Vec::new(),
         };
-        Ok(Foreseen::Runs { decision, changes })
+        let verdict = match &self.spec.gate {
+            Some(gate) if !changes.is_empty() => {
+                let policy = &self.spec.cache;
+                let question = Question { gate: &gate.value, policy, changes: &changes };
+                Some(Box::new(self.verdict(question, memory).await?))
+            }
+            _ => None,
+        };
+        Ok(Foreseen::Runs { decision, changes, verdict })
+    }
+
+    /// What is known of the verdict of the gate.
+    async fn verdict(
+        &self,
+        question: Question<'_>,
+        memory: &Memory,
+    ) -> Result<ForeseenVerdict, PhaseError> {
+        let measured = |why: String, key| ForeseenVerdict::ToBeMeasured { why, key };
+        let manifest = match question.manifest(&self.cx).await {
+            Ok(manifest) => manifest,
+            Err(_) if self.open => return Ok(measured(DEPENDS.to_owned(), None)),
+            Err(error) => return Err(error),
+        };
+        let key = Some(manifest.key().to_string());
+        Ok(match memory {
+            Memory::Use(cache) if question.policy.on => {
+                match question.recall(cache, &manifest, &self.cx) {
+                    Ok(verdict) => remembered(verdict),
+                    Err(reason) => measured(reason.to_string(), key),
+                }
+            }
+            _ => measured(MissReason::Refresh.to_string(), key),
+        })
     }
 
     async fn recall(&mut self, memory: &Memory) -> Result<Forethought, PhaseError> {
+        let policy = &self.spec.cache;
         let measured = |why: String, key| Ok(Forethought::ToBeMeasured { why, key });
-        let manifest = key_manifest(self.kind, self.phase.as_ref(), self.policy, &self.cx).await;
+        let manifest = key_manifest(self.kind, self.phase.as_ref(), policy, &self.cx).await;
         let manifest = match manifest {
             Ok(manifest) => manifest,
             Err(_) if self.open => return measured(DEPENDS.to_owned(), None),
@@ -319,10 +246,10 @@ impl Looked<'_> {
         };
         let key = Some(manifest.key().to_string());
         let cache = match memory {
-            Memory::Use(cache) if self.policy.on => cache,
-            _ => return measured("told to measure anew".to_owned(), key),
+            Memory::Use(cache) if policy.on => cache,
+            _ => return measured(MissReason::Refresh.to_string(), key),
         };
-        match cache.look_up(self.kind.name(), self.cx.phase.as_str(), &manifest, self.policy.ttl) {
+        match cache.look_up(self.kind.name(), self.cx.phase.as_str(), &manifest, policy.ttl) {
             Lookup::Miss(reason) => measured(reason.to_string(), key),
             Lookup::Hit { entry, age } => {
                 self.phase.recall(&entry.decision).map_err(|error| {
@@ -340,6 +267,12 @@ impl Looked<'_> {
     }
 }
 
+/// A verdict from the cache.
+fn remembered(Remembered { report, key, age, run }: Remembered) -> ForeseenVerdict {
+    let (told, verdict) = (report.told(), report.comparison.verdict);
+    ForeseenVerdict::Cached { verdict, told, key, age_seconds: age.as_secs_f64(), run }
+}
+
 const DEPENDS: &str = "it depends on what phases before it will decide";
 
 /// A phase of which nothing is known before those above it have decided.
@@ -350,5 +283,5 @@ fn later(remembered: bool) -> Foreseen {
     } else {
         Forethought::Later { why }
     };
-    Foreseen::Runs { decision, changes: Vec::new() }
+    Foreseen::Runs { decision, changes: Vec::new(), verdict: None }
 }

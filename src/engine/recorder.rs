@@ -83,20 +83,41 @@ impl Recorder {
         self.flush()
     }
 
+    /// Waits until all is on the disk, and makes sure that it is found there; false when the record has failed.
+    pub(super) fn make_sure(&mut self) -> bool {
+        if self.failed.is_none() {
+            self.failed = self.log.sync().and_then(|()| self.log.in_place()).err();
+        }
+        self.failed.is_none()
+    }
+
+    /// Records the end of the run, on the disk. Readers are not told before [`finish`](Self::finish), so it may still
+    /// be another: the last that is recorded counts. False when the record has failed.
+    pub(super) fn end(&mut self, event: Event) -> bool {
+        self.batch.retain(|record| !matches!(record.event, Event::RunEnded { .. }));
+        self.hand_on();
+        self.record(event);
+        self.make_sure()
+    }
+
+    /// Takes the record for failed.
+    pub(super) fn fail(&mut self, error: LogError) {
+        self.failed.get_or_insert(error);
+    }
+
     fn hand_on(&mut self) {
         if !self.batch.is_empty() {
             self.fanout.send(std::mem::take(&mut self.batch));
         }
     }
 
-    /// Waits until all is on the disk and every reader has read all; answers the readers that failed.
+    /// Waits until every reader has read all; answers the readers that failed.
     ///
     /// # Errors
     /// When the record could not be written.
     pub(super) fn finish(mut self) -> Result<Vec<SinkError>, LogError> {
         self.hand_on();
-        let synced = self.log.sync();
         let problems = self.fanout.finish();
-        self.failed.map_or(synced, Err).map(|()| problems)
+        self.failed.map_or(Ok(problems), Err)
     }
 }

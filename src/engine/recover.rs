@@ -1,12 +1,21 @@
 //! What an earlier run left half done is taken back before anything else is done.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::change::{JournalState, Options, Reverted, RollbackReport, TakenBack, list, rollback};
 use crate::clock::Clock;
+use crate::disk;
 use crate::event::{Event, RecoveredRun, RunId};
 use crate::host::Sysroot;
+
+/// The runs whose changes a run would take back first, and those that are still at work.
+#[must_use]
+pub fn cut_off(journal_dir: &Path) -> Vec<String> {
+    let journals = list(journal_dir).unwrap_or_default().into_iter();
+    let unfinished = journals.filter(|journal| matches!(journal.state, JournalState::Unfinished));
+    unfinished.map(|journal| journal.run).collect()
+}
 
 /// Takes back the changes of every run that was cut off, before `run` begins, and tells of it.
 pub(super) fn recover(
@@ -29,6 +38,10 @@ pub(super) fn recover(
             JournalState::Unreadable { reason } => {
                 Some(note(format!("nobody can tell what run {} changed: {reason}", journal.run)))
             }
+            // Without the lock it can't be told to wait, but it must not lose what it is working with.
+            JournalState::Unfinished if disk::is_held(&record_of(journal_dir, &journal.run)) => {
+                Some(note(format!("run {} is still at work, and was left alone", journal.run)))
+            }
             JournalState::Unfinished => Some(match rollback(sysroot, &journal.path, &options) {
                 Ok(report) => recovered(journal.run, &report),
                 Err(error) => {
@@ -39,8 +52,13 @@ pub(super) fn recover(
         .collect()
 }
 
+/// The record of a run, beside the folder of journals.
+fn record_of(journal_dir: &Path, run: &str) -> PathBuf {
+    journal_dir.with_file_name("runs").join(run).join("events.jsonl")
+}
+
 fn recovered(run: String, report: &RollbackReport) -> Event {
-    let of_change = |one: &Reverted| (one.change.target.path().to_owned(), told(&one.result));
+    let of_change = |one: &Reverted| (one.change.target.name().into_owned(), told(one));
     let mut changes: BTreeMap<String, String> = report.changes.iter().map(of_change).collect();
     if report.damaged {
         changes.insert("journal".to_owned(), report.notes.join("; "));
@@ -48,12 +66,13 @@ fn recovered(run: String, report: &RollbackReport) -> Event {
     Event::Recovered(RecoveredRun { cut_off: run, changes })
 }
 
-fn told(result: &TakenBack) -> String {
-    match result {
-        TakenBack::Restored { read_back } => format!("taken back to {read_back}"),
-        TakenBack::AlreadyBack { found } => format!("still at {found}"),
+fn told(one: &Reverted) -> String {
+    let shown = |value| one.change.target.shown(value);
+    match &one.result {
+        TakenBack::Restored { read_back } => format!("taken back to {}", shown(read_back)),
+        TakenBack::AlreadyBack { found } => format!("still at {}", shown(found)),
         TakenBack::Left { found } => {
-            format!("left alone, somebody else has set it to {found} since")
+            format!("left alone, somebody else has set it to {} since", shown(found))
         }
         TakenBack::Gone { reason } => format!("left alone: {reason}"),
         TakenBack::Handed { run } => format!("left to run {run}, which has set it since"),

@@ -11,11 +11,11 @@ use tokio::runtime::Handle;
 use super::executor::Executor;
 use super::recorder::Recorder;
 use super::recover::recover;
-use super::resume::Earlier;
+use super::resume::{Earlier, Resumption};
 use super::stages::{Memory, Shared};
-use crate::change::{Applier, TakenBack};
+use crate::change::{Applier, KeepError, TakenBack};
 use crate::clock::Clock;
-use crate::disk::{self, DiskError, LockFile, Locked};
+use crate::disk::{self, AppendLog, DiskError, LockFile, Locked};
 use crate::event::{
     Event, EventLog, EventSink, Fanout, LogError, OverallStatus, ProgressBoard, RunId, SinkError,
 };
@@ -29,6 +29,9 @@ use crate::tuner::trial::TrialLog;
 
 /// How long a service may take to stop at the end of a run.
 const STOPPING: Duration = Duration::from_secs(20);
+
+/// How often it is looked whether another run has ended.
+const ASKED_AGAIN: Duration = Duration::from_millis(20);
 
 /// What a run is given.
 pub struct RunOptions {
@@ -62,8 +65,30 @@ pub struct RunOptions {
     pub trials: Arc<dyn TrialLog>,
     /// The run that this one goes on with; one of which nothing is known for a run that begins anew.
     pub earlier: Earlier,
-    /// Whether to wait for another run to end.
-    pub wait: Option<Wait>,
+    /// The right to run, taken before anything was looked at that must not change until the run.
+    pub hold: Hold,
+}
+
+/// The lock of a results folder, for one run. Given back when dropped.
+#[derive(Debug)]
+pub struct Hold {
+    run: RunId,
+    lock: LockFile,
+}
+
+/// Takes the lock of a results folder for a run to come; waits for another run to end where that is wanted.
+///
+/// # Errors
+/// When another run is still at work by then, it was told to stop while it waited, or the disk refuses.
+pub async fn hold(
+    results_dir: &Path,
+    clock: &Clock,
+    shutdown: &Shutdown,
+    wait: Option<Wait>,
+) -> Result<Hold, RunError> {
+    let run = RunId::new(clock.now(), std::process::id());
+    let lock = take_lock(results_dir, &run, shutdown, clock.now(), wait).await?;
+    Ok(Hold { run, lock })
 }
 
 /// How another run is waited for.
@@ -108,9 +133,20 @@ pub enum RunError {
         /// What the other wrote of itself.
         by: String,
     },
-    /// The record.
-    #[error("the run was cancelled because it could not be recorded")]
+    /// The record can't be begun; nothing was done.
+    #[error("could not begin the record of the run")]
     Record(#[source] LogError),
+    /// The record, or the journal of what was changed.
+    #[error("run {run} was cancelled because it could not be recorded; {stays}")]
+    Unrecorded {
+        /// The run.
+        run: RunId,
+        /// What has become of what it changed, in words.
+        stays: String,
+        /// Why.
+        #[source]
+        source: LogError,
+    },
     /// The system.
     #[error("could not start a thread")]
     Thread(#[source] std::io::Error),
@@ -121,12 +157,12 @@ pub enum RunError {
 /// # Errors
 /// When it could not begin, or could not be recorded; a phase that fails is an outcome, not an error.
 pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
-    let RunOptions { plan, results_dir, clock, .. } = options;
-    let run = RunId::new(clock.now(), std::process::id());
-    let lock = take_lock(&results_dir, &run, &options.shutdown, clock.now(), options.wait).await?;
+    let RunOptions { plan, results_dir, clock, hold: Hold { run, lock }, .. } = options;
     let folder = results_dir.join("runs").join(run.as_str());
     disk::create_dir_all(&folder)?;
     let log = EventLog::create(&folder.join("events.jsonl")).map_err(RunError::Record)?;
+    // Names sort by the clock, which may be wrong.
+    AppendLog::open(&results_dir.join("order"))?.append(format!("{run}\n"))?;
     let fanout = Fanout::start(options.readers).map_err(RunError::Thread)?;
     let mut recorder = Recorder::new(log, fanout, clock.clone(), options.secrets.clone());
 
@@ -137,6 +173,7 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         phases: plan.phase_summaries(),
         host: serde_json::to_value(&options.facts).unwrap_or(Value::Null),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        resumes: options.earlier.run.parse().ok(),
     });
     for event in recover(&options.sysroot, &journal_dir, (&run, &clock)) {
         recorder.record(event);
@@ -161,13 +198,14 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         secrets: options.secrets,
         digests: Digests::default(),
     });
+    let earlier = Resumption::of(options.earlier, &plan);
     let executor = Executor {
         plan,
         run: Arc::clone(&context),
         shared: Arc::new(Shared {
             applier: applier.clone(),
             memory: options.memory.clone(),
-            earlier: options.earlier,
+            earlier,
         }),
         shutdown: options.shutdown.clone(),
         jobs: options.jobs,
@@ -179,11 +217,13 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         recorder.record(Event::Noted { phase: None, text });
     }
     stop_services(&context, &mut recorder).await;
-    close_journal(&applier, status, &mut recorder);
     let signal = options.shutdown.signal().map(|signal| signal.as_str().to_owned());
-    let seconds = recorder.elapsed();
-    recorder.record(Event::RunEnded { status, seconds, signal });
-    let problems = recorder.finish().map_err(RunError::Record)?;
+    let stays = conclude(&applier, status, signal, &mut recorder);
+    let problems = recorder.finish().map_err(|source| RunError::Unrecorded {
+        run: run.clone(),
+        stays: in_words(&applier, &stays, &run),
+        source,
+    })?;
     // Not before: the next run writes the same files as the readers of this one.
     drop(lock);
     Ok(RunEnd { run, status, folder, problems })
@@ -206,27 +246,24 @@ async fn take_lock(
     let path = results_dir.join("lock");
     let since = now.strftime("%Y-%m-%d %H:%M:%SZ");
     let note = format!("run {run}, process {}, since {since}", std::process::id());
-    let by = match LockFile::try_lock(&path, &note)? {
+    let by = match LockFile::try_lock_folder(&path, &note)? {
         Locked::Ours(lock) => return Ok(lock),
         Locked::Held(by) => by,
     };
     let locked = || RunError::Locked { path: path.display().to_string(), by: by.clone() };
     let Some(Wait { longest, tell }) = wait else { return Err(locked()) };
     tell(&by);
-    let (sender, ours) = tokio::sync::oneshot::channel();
-    let waits_at = path.clone();
-    // A thread of its own: when the patience is over, nobody waits for it. It then lets go of what it gets.
-    std::thread::Builder::new()
-        .name("lock".to_owned())
-        .spawn(move || sender.send(LockFile::lock(&waits_at, &note)))
-        .map_err(RunError::Thread)?;
-    tokio::select! {
-        lock = ours => match lock {
-            Ok(lock) => Ok(lock?),
-            Err(_) => Err(locked()),
-        },
-        () = tokio::time::sleep(longest) => Err(locked()),
-        () = shutdown.cancel.cancelled() => Err(RunError::Stopped { by }),
+    let patience = tokio::time::sleep(longest);
+    tokio::pin!(patience);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(ASKED_AGAIN) => {}
+            () = &mut patience => return Err(locked()),
+            () = shutdown.cancel.cancelled() => return Err(RunError::Stopped { by }),
+        }
+        if let Locked::Ours(lock) = LockFile::try_lock_folder(&path, &note)? {
+            return Ok(lock);
+        }
     }
 }
 
@@ -245,18 +282,70 @@ async fn stop_services(context: &RunContext, recorder: &mut Recorder) {
     }
 }
 
-/// A run that was told to stop is itself half done: what it changed is taken back. Otherwise its changes are kept.
-fn close_journal(applier: &Applier, status: OverallStatus, recorder: &mut Recorder) {
-    if status == OverallStatus::Cancelled {
-        for one in applier.revert_all() {
-            if let TakenBack::Failed { reason } = &one.result {
-                let text =
-                    format!("{} could not be taken back: {reason}", one.change.target.path());
-                recorder.record(Event::Noted { phase: None, text });
+/// Ends record and journal; answers what could not be taken back. A run that was told to stop is itself half done, and
+/// one that is not on record could not be taken back later: what they changed is taken back. Otherwise it is kept, and
+/// the record says so first, because what is kept is not looked for by the next run.
+fn conclude(
+    applier: &Applier,
+    status: OverallStatus,
+    signal: Option<String>,
+    recorder: &mut Recorder,
+) -> Vec<String> {
+    if let Err(error) = applier.in_place() {
+        recorder.fail(error.into());
+    }
+    let seconds = recorder.elapsed();
+    let cancelled =
+        Event::RunEnded { status: OverallStatus::Cancelled, seconds, signal: signal.clone() };
+    if status != OverallStatus::Cancelled
+        && recorder.make_sure()
+        && recorder.end(Event::RunEnded { status, seconds, signal })
+    {
+        match applier.keep() {
+            Ok(()) => return Vec::new(),
+            Err(error @ KeepError::Unresolved { .. }) => {
+                recorder.record(Event::Noted { phase: None, text: error.to_string() });
+                return Vec::new();
             }
+            Err(KeepError::Journal { reason }) => recorder.fail(unkept(applier, reason)),
         }
     }
+    let stays = take_all_back(applier, recorder);
     if let Err(error) = applier.keep() {
         recorder.record(Event::Noted { phase: None, text: error.to_string() });
+    }
+    recorder.end(cancelled);
+    stays
+}
+
+/// The journal that could not be closed, as an error of the disk.
+fn unkept(applier: &Applier, reason: String) -> LogError {
+    let path = applier.journal().to_owned();
+    DiskError { action: "close", path, source: std::io::Error::other(reason) }.into()
+}
+
+/// Takes back all that the run has changed, and answers what could not be.
+fn take_all_back(applier: &Applier, recorder: &mut Recorder) -> Vec<String> {
+    let mut stays = Vec::new();
+    for one in applier.revert_all() {
+        if let TakenBack::Failed { reason } = &one.result {
+            let path = one.change.target.name();
+            let text = format!("{path} could not be taken back: {reason}");
+            recorder.record(Event::Noted { phase: None, text });
+            stays.push(path.into_owned());
+        }
+    }
+    stays
+}
+
+/// What has become of what a run changed that could not be recorded.
+fn in_words(applier: &Applier, stays: &[String], run: &RunId) -> String {
+    if applier.changes().is_empty() {
+        "it had changed nothing on the host".to_owned()
+    } else if stays.is_empty() {
+        "what it had changed was taken back".to_owned()
+    } else {
+        let stays = stays.join(", ");
+        format!("what it had changed was taken back but for {stays}: trueup rollback {run}")
     }
 }

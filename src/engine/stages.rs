@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::acceptance::accept;
-use super::resume::Earlier;
+use super::acceptance::{accept, known_against};
+use super::resume::Resumption;
 use crate::cache::{
     CacheDirectory, CacheError, Lookup, Manifest, MissReason, Origin, digest_inputs,
 };
@@ -47,7 +47,7 @@ impl Memory {
         let (Self::Use(cache) | Self::Refresh(cache)) = self else { return Ok(()) };
         let cache = cache.clone();
         // A panic in there would be told as one; whatever it was, the decisions hold without being written.
-        tokio::task::spawn_blocking(move || cache.flush()).await.unwrap_or(Ok(()))
+        blocking(move || cache.flush()).await.unwrap_or(Ok(()))
     }
 }
 
@@ -55,8 +55,8 @@ impl Memory {
 pub(super) struct Shared {
     pub(super) applier: Applier,
     pub(super) memory: Memory,
-    /// The run that this one goes on with.
-    pub(super) earlier: Earlier,
+    /// The run that this one goes on with, if any.
+    pub(super) earlier: Resumption,
 }
 
 /// Which phase of which plan, and what its expressions can see.
@@ -112,19 +112,7 @@ pub(super) async fn run(
         .render_with(position, scope)
         .map_err(|wrong| wrong.iter().map(Diagnostic::in_a_line).collect::<Vec<_>>().join("; "))?;
     let kind = &plan.phases[position].kind;
-    let mut phase = kind.bind(&with).map_err(|wrong| {
-        let told: Vec<String> = wrong
-            .iter()
-            .map(|error| format!("`{}`: {}", error.path.join("."), error.message))
-            .collect();
-        format!("its `with` is not right: {}", told.join("; "))
-    })?;
-    let told = plan.outlasts(position).then(|| digest(kind.name(), phase.with()));
-    if let Some(outputs) = told.as_ref().and_then(|told| shared.earlier.end(&cx.phase, told)) {
-        let reason = format!("it ended well in run {}", shared.earlier.run);
-        let outputs = outputs.clone();
-        return Ok(Done { outputs, told, ..Done::without_work(Outcome::Success, reason) });
-    }
+    let mut phase = kind.bind(&with).map_err(|wrong| plan.told_of_with(position, &wrong))?;
     let stage = Stages { cx, stopwatch };
     let observed = stage.run(Stage::Observe, phase.observe(cx)).await?;
     let (Applicability::Yes(observation) | Applicability::No { observation, .. }) = &observed;
@@ -135,27 +123,45 @@ pub(super) async fn run(
     if let Applicability::No { reason, .. } = observed {
         return Ok(Done::without_work(Outcome::NotApplicable, reason));
     }
-    let decision = stage.run(Stage::Decide, decide(at, phase.as_mut(), shared, cx)).await?;
-    let more = stage.run(Stage::Apply, apply(phase.as_mut(), shared, cx)).await?;
-    let checks = stage.run(Stage::Verify, phase.verify(cx)).await?;
-    for check in &checks {
-        cx.tell(Event::Checked { phase: cx.phase.clone(), check: check.clone() });
+    let told = told(plan, position, phase.as_ref(), cx);
+    if let Some(outputs) = shared.earlier.end(plan, position, told.as_deref()) {
+        let reason = format!("it ended well in run {}", shared.earlier.run());
+        let outputs = outputs.clone();
+        return Ok(Done { outputs, told, ..Done::without_work(Outcome::Success, reason) });
     }
+    let decision = stage.run(Stage::Decide, decide(at, phase.as_mut(), shared, cx)).await?;
     let mut outputs = match decision {
         Value::Object(fields) => fields,
         Value::Null => Map::new(),
         other => Map::from_iter([("decision".to_owned(), other)]),
     };
+    let spec = plan.spec(position);
+    let against = known_against(spec, phase.as_ref(), shared, cx).await;
+    if let Some(reason) = against.map_err(|error| error.told())? {
+        let outputs = Value::Object(outputs);
+        return Ok(Done { outputs, ..Done::without_work(Outcome::Reverted, reason) });
+    }
+    let more = stage.run(Stage::Apply, apply(phase.as_mut(), shared, cx)).await?;
+    let checks = stage.run(Stage::Verify, phase.verify(cx)).await?;
+    for check in &checks {
+        cx.tell(Event::Checked { phase: cx.phase.clone(), check: check.clone() });
+    }
     outputs.extend(more);
     let partial = checks.iter().any(|check| check.is_bad() && check.optional);
     let (outcome, reason) = judge(&checks)?;
     let done = Done { outcome, reason, outputs: Value::Object(outputs), told, partial };
-    accept(plan.spec(position), phase.as_mut(), shared, cx, done).await
+    accept(spec, phase.as_mut(), shared, cx, done).await
 }
 
-/// Digest of all that a phase is told.
-fn digest(kind: &str, with: &Value) -> String {
-    Manifest::new(kind, 0).with("with", with).key().to_string()
+/// Digest of all that a phase is told and works with, where its end outlasts the run. What always runs is always done.
+fn told(plan: &Plan, position: usize, phase: &dyn AnyPhase, cx: &Context) -> Option<String> {
+    if !plan.outlasts(position) || plan.spec(position).always {
+        return None;
+    }
+    let kind = &plan.phases[position].kind;
+    let depends = Value::Object(phase.depends_on(cx).ok()?.into_iter().collect());
+    let manifest = Manifest::new(kind.name(), 1).with("with", phase.with());
+    Some(manifest.with("depends", &depends).key().to_string())
 }
 
 /// Null, or an object without fields.
@@ -214,6 +220,15 @@ pub(super) async fn key_manifest(
         .on(policy.scope, cx.run.facts.identity())
         .with("with", phase.with())
         .with("depends", &depends);
+    with_inputs(manifest, policy, cx).await
+}
+
+/// The same with the files that the phase is declared to depend on.
+pub(super) async fn with_inputs(
+    manifest: Manifest,
+    policy: &CachePolicy,
+    cx: &Context,
+) -> Result<Manifest, PhaseError> {
     if policy.inputs.is_empty() {
         return Ok(manifest);
     }
@@ -246,11 +261,13 @@ async fn decide(
     }
     let manifest = key_manifest(kind.as_ref(), phase, policy, cx).await?;
     let key = manifest.key().to_string();
-    if let Some(decision) = shared.earlier.decision(&cx.phase, &key)
+    let held = (cx.run.clock.now(), policy.ttl);
+    if let Some((decision, age)) = shared.earlier.decision(&cx.phase, &key, held)
         && phase.recall(decision).is_ok()
     {
-        let measured_by = shared.earlier.run.clone();
-        let source = DecisionSource::Cache { key, age_seconds: None, measured_by };
+        let measured_by = shared.earlier.run().to_owned();
+        let age_seconds = Some(age.as_secs_f64());
+        let source = DecisionSource::Cache { key, age_seconds, measured_by };
         return tell_decision(cx, phase, source, decision.clone());
     }
     let miss = match &shared.memory {
@@ -278,8 +295,13 @@ async fn decide(
         cx.note(reason.to_string());
     }
     let decision = phase.decide(cx).await?;
-    remember(shared, cx, kind.name(), (&manifest, policy), &decision);
     let miss = miss.map(|reason| reason.to_string());
+    // What changed meanwhile may have been looked at before or after.
+    if key_manifest(kind.as_ref(), phase, policy, cx).await? != manifest {
+        cx.note("what its decision depends on changed while it was made: it is not remembered");
+        return tell_decision(cx, phase, DecisionSource::Run { key: None, miss }, decision);
+    }
+    remember(shared, cx, kind.name(), (&manifest, policy), &decision);
     tell_decision(cx, phase, DecisionSource::Run { key: Some(key), miss }, decision)
 }
 
@@ -321,6 +343,7 @@ async fn apply(
     let changes = phase.diff(&cx.phase)?;
     if !changes.is_empty() {
         cx.go_on()?;
+        without_secrets(&changes, cx)?;
         let applier = shared.applier.clone();
         let made = blocking(move || applier.apply(&changes)).await?;
         for one in &made {
@@ -330,19 +353,49 @@ async fn apply(
     phase.apply(cx).await
 }
 
+/// Both values of a change stand in the journal, which others may read.
+fn without_secrets(changes: &[Change], cx: &Context) -> Result<(), PhaseError> {
+    let hides = |text: &String| {
+        let mut hidden = text.clone();
+        cx.run.secrets.hide(&mut hidden);
+        hidden != *text
+    };
+    match changes.iter().find(|change| hides(&change.from) || hides(&change.to)) {
+        Some(change) => {
+            let told = format!("a secret would stand in the journal with {}", change.target.name());
+            Err(PhaseError::new(told).help("keep the secret in a file of its own"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Does work that blocks on a thread of its own; where the system refuses one, on this thread: what was changed must
+/// be taken back there as well. The runtime's own threads for such work panic then.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, PhaseError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| PhaseError::because("could not finish work on the host", error))
+    let ours = Arc::new(Mutex::new(Some(work)));
+    let theirs = Arc::clone(&ours);
+    let (sender, done) = tokio::sync::oneshot::channel();
+    let started = std::thread::Builder::new().name("host".to_owned()).spawn(move || {
+        let work = theirs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Nobody waits any more for what is stopped.
+        let _ = work.map(|work| sender.send(work()));
+    });
+    if started.is_err() {
+        let work = ours.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(work) = work {
+            return Ok(work());
+        }
+    }
+    done.await.map_err(|error| PhaseError::because("could not finish work on the host", error))
 }
 
 pub(super) fn record(change: &Change, result: ChangeResult) -> ChangeRecord {
     ChangeRecord {
-        target: change.target.path().to_owned(),
-        from: change.from.clone(),
-        to: change.to.clone(),
+        target: change.target.name().into_owned(),
+        from: change.target.shown(&change.from).into_owned(),
+        to: change.target.shown(&change.to).into_owned(),
         result,
     }
 }
@@ -350,7 +403,9 @@ pub(super) fn record(change: &Change, result: ChangeResult) -> ChangeRecord {
 fn change_record(applied: &Applied) -> ChangeRecord {
     let result = match &applied.result {
         ApplyResult::Match | ApplyResult::Already => ChangeResult::Applied,
-        ApplyResult::Clamped { got } => ChangeResult::Clamped { got: got.clone() },
+        ApplyResult::Clamped { got } => {
+            ChangeResult::Clamped { got: applied.change.target.shown(got).into_owned() }
+        }
         ApplyResult::Refused { reason } => ChangeResult::Refused { reason: reason.clone() },
     };
     record(&applied.change, result)
@@ -368,7 +423,7 @@ pub(super) async fn take_back(applier: &Applier, cx: &Context) -> usize {
         }
     };
     for one in &reverted {
-        let change = record(&one.change, taken_back(&one.result));
+        let change = record(&one.change, taken_back(one));
         cx.tell(Event::Changed { phase: cx.phase.clone(), change });
     }
     let back = |one: &&Reverted| {
@@ -377,15 +432,18 @@ pub(super) async fn take_back(applier: &Applier, cx: &Context) -> usize {
     reverted.iter().filter(back).count()
 }
 
-fn taken_back(result: &TakenBack) -> ChangeResult {
+fn taken_back(one: &Reverted) -> ChangeResult {
     let left = |reason: String| ChangeResult::Left { reason };
-    match result {
+    match &one.result {
         TakenBack::Restored { .. } | TakenBack::AlreadyBack { .. } | TakenBack::Moot => {
             ChangeResult::Reverted
         }
         TakenBack::Gone { reason } => left(reason.clone()),
         TakenBack::Handed { run } => left(format!("run {run} has set it since")),
-        TakenBack::Left { found } => left(format!("somebody else has set it to {found} since")),
+        TakenBack::Left { found } => {
+            let found = one.change.target.shown(found);
+            left(format!("somebody else has set it to {found} since"))
+        }
         TakenBack::Failed { reason } => left(format!("{reason}; `trueup rollback` will try again")),
     }
 }

@@ -73,11 +73,14 @@ impl GateReport {
     pub fn told(&self) -> String {
         let Comparison { pairs, noise_floor, verdict, .. } = self.comparison;
         if self.is_too_few() {
-            let budget = humantime::format_duration(self.budget.0);
-            let noun = if pairs == 1 { "pair" } else { "pairs" };
+            let made =
+                if pairs == 1 { "1 pair is".to_owned() } else { format!("{pairs} pairs are") };
+            let takes = self.needed().map(|least| format!(", which takes {least}"));
             return format!(
-                "{} was measured in {pairs} {noun} within the budget of {budget}, and so few show nothing",
-                self.objective
+                "{}: inconclusive, {}{made} too few for an interval{}",
+                self.objective,
+                self.spent(),
+                takes.unwrap_or_default()
             );
         }
         let found = match verdict {
@@ -93,17 +96,18 @@ impl GateReport {
         )
     }
 
-    /// Why the changes were taken back, in one sentence.
+    /// Why the changes were taken back or not even made, in one sentence.
     #[must_use]
     pub fn reason(&self) -> String {
-        let remedy = if self.is_too_few() { "; raise the budget of the gate" } else { "" };
-        let from = match &self.source {
-            DecisionSource::Run { .. } => String::new(),
+        let may_help = self.ended == GateEnd::Budget && self.needed().is_some();
+        let remedy = if may_help { "; raise the budget of the gate" } else { "" };
+        let (end, from) = match &self.source {
+            DecisionSource::Run { .. } => ("are back", String::new()),
             DecisionSource::Cache { measured_by, .. } => {
-                format!(" (from the cache, measured by run {measured_by})")
+                ("stay", format!(" (from the cache, measured by run {measured_by})"))
             }
         };
-        format!("{}; the former values are back{remedy}{from}", self.told())
+        format!("{}; the former values {end}{remedy}{from}", self.told())
     }
 
     /// True when the pairs are too few for an interval.
@@ -111,20 +115,43 @@ impl GateReport {
         self.comparison.high >= f64::MAX
     }
 
+    /// The pairs that an inconclusive comparison would take, where more of them would do.
+    fn needed(&self) -> Option<usize> {
+        let Comparison { verdict, pairs_needed, .. } = self.comparison;
+        let open =
+            verdict == Verdict::Inconclusive && !self.comparison.is_surely_below(self.min_gain);
+        pairs_needed.filter(|_| open)
+    }
+
+    /// That the time is over, where that ended it.
+    fn spent(&self) -> String {
+        match self.ended {
+            GateEnd::Budget => {
+                format!("the budget of {} is spent: ", humantime::format_duration(self.budget.0))
+            }
+            GateEnd::Pairs => "a gate measures no more pairs: ".to_owned(),
+            GateEnd::Clear => String::new(),
+        }
+    }
+
     /// What an inconclusive comparison lacks.
     fn short_of(&self) -> String {
-        let least = self.min_gain;
-        match self.comparison.pairs_needed {
-            _ if self.comparison.is_surely_below(least) => {
-                format!("surely less than the {least} asked for")
-            }
-            Some(pairs) => format!(
-                "not shown to gain more than {least}, which would have needed about {pairs} pairs"
-            ),
-            None => format!(
-                "not shown to gain more than {least}, which no number of pairs would show of this gain"
-            ),
+        let (least, sure) = (self.min_gain, self.confidence);
+        if self.comparison.is_surely_below(least) {
+            return format!("it gains less than the {least} asked for ({sure} sure)");
         }
+        // How many would do is worked out from these pairs, and is no surer than they are.
+        let outlook = match self.needed() {
+            Some(pairs) => {
+                format!("about {pairs} pairs would be needed if gain and noise stay as measured")
+            }
+            None if self.comparison.ratio <= 1.0 + least.0 / 100.0 => {
+                "what was measured is not above that, so more pairs are not expected to show it"
+                    .to_owned()
+            }
+            None => "not even thousands of pairs would show the gain as it was measured".to_owned(),
+        };
+        format!("inconclusive, {}not shown to gain more than {least}; {outlook}", self.spent())
     }
 }
 
@@ -175,17 +202,26 @@ mod tests {
              the former values are back"
         );
         let unclear = report((0.991, 1.014, 1.037), Verdict::Inconclusive, Some(180));
-        assert!(
-            unclear.told().ends_with(
-                "12 pairs: not shown to gain more than 1%, which would have needed about 180 pairs"
-            ),
-            "{}",
-            unclear.told()
+        assert_eq!(
+            unclear.reason(),
+            "service_throughput +1.4% (-0.9% to +3.7%), noise floor 0.6%, 12 pairs: inconclusive, \
+             the budget of 1m is spent: not shown to gain more than 1%; about 180 pairs would be \
+             needed if gain and noise stay as measured; the former values are back; raise the \
+             budget of the gate"
         );
-        let hopeless = report((0.991, 1.004, 1.017), Verdict::Inconclusive, None);
-        assert!(hopeless.told().contains("which no number of pairs would show of this gain"));
+        let below = report((0.991, 1.004, 1.017), Verdict::Inconclusive, None);
+        let told = below.reason();
+        assert!(told.contains("more pairs are not expected to show it"), "{told}");
+        let hopeless = report((0.991, 1.011, 1.037), Verdict::Inconclusive, None);
+        let told = hopeless.reason();
+        assert!(
+            told.contains("not even thousands of pairs would show the gain as it was"),
+            "{told}"
+        );
+        assert!(!told.contains("raise the budget"), "{told}");
         let small = report((0.998, 1.0, 1.002), Verdict::Inconclusive, None);
-        assert!(small.told().ends_with("surely less than the 1% asked for"), "{}", small.told());
+        let told = small.told();
+        assert!(told.ends_with("it gains less than the 1% asked for (95% sure)"), "{told}");
     }
 
     #[test]
@@ -194,8 +230,8 @@ mod tests {
         few.comparison.pairs = 3;
         assert_eq!(
             few.reason(),
-            "service_throughput was measured in 3 pairs within the budget of 1m, and so few show \
-             nothing; the former values are back; raise the budget of the gate"
+            "service_throughput: inconclusive, the budget of 1m is spent: 3 pairs are too few for \
+             an interval, which takes 5; the former values are back; raise the budget of the gate"
         );
     }
 

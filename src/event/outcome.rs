@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub enum Outcome {
     /// It is so, and was seen to be so.
     Success,
-    /// Measured, not shown to help, taken back: a good end.
+    /// Measured, not shown to help, taken back or not made again: a good end.
     Reverted,
     /// This host has not got what the phase is about, or does not let it be set; the reason says which.
     NotApplicable,

@@ -53,6 +53,9 @@ pub enum Event {
         host: Value,
         /// Version of trueup.
         version: String,
+        /// The earlier run that it goes on with.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        resumes: Option<RunId>,
     },
     /// An earlier run had been cut off; what it had changed was taken back.
     Recovered(RecoveredRun),

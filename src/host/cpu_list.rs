@@ -1,4 +1,4 @@
-//! Lists of CPUs as the kernel writes them: `0-3,8` and, in older files, `0 1 2 3`.
+//! Lists of CPUs as the kernel writes them: `0-3,8`, in older files `0 1 2 3`, and as masks `00000000,0000010f`.
 //!
 //! Knows nothing of what a list is about.
 
@@ -20,6 +20,19 @@ pub fn parse(text: &str) -> Option<Vec<usize>> {
     cpus.sort_unstable();
     cpus.dedup();
     Some(cpus)
+}
+
+/// The CPUs of a mask: hex digits, the last bit for CPU 0, in groups of 32 between commas. Nothing when it is no mask.
+#[must_use]
+pub fn parse_mask(text: &str) -> Option<Vec<usize>> {
+    let mut cpus = Vec::new();
+    let mut first = 0;
+    for digit in text.trim().chars().rev().filter(|letter| *letter != ',') {
+        let bits = digit.to_digit(16)?;
+        cpus.extend((0..4).filter(|bit| bits >> bit & 1 == 1).map(|bit| first + bit));
+        first += 4;
+    }
+    (first > 0 && cpus.last().is_none_or(|last| *last <= LAST)).then_some(cpus)
 }
 
 /// The shortest list of `cpus`, which ascend: `0-3,8`.
@@ -45,6 +58,16 @@ mod tests {
         assert_eq!(parse("\n"), Some(vec![]));
         for text in ["3-1", "0-", "all", "0-99999999999", "-1"] {
             assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn masks_name_the_same_cpus_as_lists() {
+        assert_eq!(parse_mask("00000000,0000010f\n"), parse("0-3,8"));
+        assert_eq!(parse_mask("1,00000000"), Some(vec![32]));
+        assert_eq!(parse_mask("0"), Some(vec![]));
+        for text in ["", "0-3", "x"] {
+            assert_eq!(parse_mask(text), None, "{text}");
         }
     }
 

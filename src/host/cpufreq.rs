@@ -31,6 +31,8 @@ pub struct Policy {
     pub energy_preference: Option<Sourced<String>>,
     /// The energy preferences that may be set.
     pub available_energy_preferences: Vec<String>,
+    /// The energy bias of its first CPU, from 0 (performance) to 15 (saving power), where the CPUs have one.
+    pub energy_bias: Option<Sourced<String>>,
     /// The lowest frequency now allowed, in kHz.
     pub min_khz: Option<Sourced<u64>>,
     /// The highest frequency now allowed, in kHz.
@@ -39,14 +41,6 @@ pub struct Policy {
     pub hardware_min_khz: Option<Sourced<u64>>,
     /// The highest frequency of the hardware, in kHz.
     pub hardware_max_khz: Option<Sourced<u64>>,
-}
-
-impl Policy {
-    /// The file that holds the governor.
-    #[must_use]
-    pub fn governor_path(&self) -> String {
-        format!("{}/scaling_governor", self.path)
-    }
 }
 
 /// All policies of the host as they are now; none on a machine without cpufreq.
@@ -62,6 +56,39 @@ pub(super) fn read(gather: &Gather<'_>) -> Vec<Policy> {
         .filter(|(_, path)| gather.root.path(path).is_ok_and(|place| seen.insert(place)))
         .filter_map(|(cpu, path)| policy(gather, cpu, path))
         .collect()
+}
+
+/// Whether CPUs may run above their base frequency; nothing where that can't be switched.
+pub(super) fn boost(gather: &Gather<'_>) -> Option<Sourced<bool>> {
+    let switch = |path: &str, on: &str| Some(gather.text(path)?.map(|text| text == on));
+    switch(&format!("{CPUS}/cpufreq/boost"), "1")
+        .or_else(|| switch(&format!("{CPUS}/intel_pstate/no_turbo"), "0"))
+}
+
+/// The lowest and the highest frequency of the hardware of `cpus`, in kHz.
+pub(super) fn hardware_limits(
+    gather: &Gather<'_>,
+    policies: &[Policy],
+    cpus: &[usize],
+) -> [Option<Sourced<u64>>; 2] {
+    let of_policies = policies
+        .iter()
+        .filter(|policy| policy.cpus.iter().any(|cpu| cpus.contains(cpu)))
+        .map(|policy| [policy.hardware_min_khz.clone(), policy.hardware_max_khz.clone()]);
+    // A CPU that is offline is in no policy and may have a folder all the same.
+    let governed = |cpu: &usize| policies.iter().any(|policy| policy.cpus.contains(cpu));
+    let of_others = cpus.iter().filter(|cpu| !governed(cpu)).map(|cpu| {
+        ["cpuinfo_min_freq", "cpuinfo_max_freq"]
+            .map(|name| gather.number(&format!("{CPUS}/cpu{cpu}/cpufreq/{name}")))
+    });
+    let known = |khz: &Sourced<u64>| khz.value > 0;
+    let [mut least, mut most]: [Option<Sourced<u64>>; 2] = [None, None];
+    for [low, high] in of_policies.chain(of_others) {
+        // Of equals the first, so that the source does not depend on how many there are.
+        least = [least, low.filter(known)].into_iter().flatten().min_by_key(|khz| khz.value);
+        most = [high.filter(known), most].into_iter().flatten().max_by_key(|khz| khz.value);
+    }
+    [least, most]
 }
 
 /// The folders of policies, with the CPU that each is named after.
@@ -101,16 +128,17 @@ fn policy(gather: &Gather<'_>, cpu: usize, path: String) -> Option<Policy> {
         return None;
     }
     Some(Policy {
-        cpus,
         driver,
         governor,
         available_governors: words("scaling_available_governors"),
         energy_preference: file("energy_performance_preference"),
         available_energy_preferences: words("energy_performance_available_preferences"),
+        energy_bias: gather.text(&format!("{CPUS}/cpu{}/power/energy_perf_bias", cpus[0])),
         min_khz: khz("scaling_min_freq"),
         max_khz: khz("scaling_max_freq"),
         hardware_min_khz: khz("cpuinfo_min_freq"),
         hardware_max_khz: khz("cpuinfo_max_freq"),
+        cpus,
         path,
     })
 }
@@ -143,7 +171,7 @@ mod tests {
         assert_eq!(found[0].governor.as_ref().unwrap().value, "walt");
         assert_eq!(found[0].available_governors, ["walt", "performance"]);
         assert_eq!(found[0].max_khz.as_ref().unwrap().value, 2_016_000);
-        assert_eq!(found[2].governor_path(), format!("{CPUS}/cpufreq/policy10/scaling_governor"));
+        assert_eq!(found[2].path, format!("{CPUS}/cpufreq/policy10"));
     }
 
     #[test]

@@ -11,12 +11,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::cgroup::{self, Limits};
-use super::cpu_list;
+use super::cgroup;
 use super::cpufreq::{self, Policy};
 use super::cpuinfo::CpuInfo;
+use super::cpus::{self, Cpus};
+use super::numa::{self, Node};
 use super::sysroot::{Gather, Sourced, Sysroot};
-use super::topology::{self, Topology};
 use super::virtualization;
 
 /// The file that lists the mounted disks.
@@ -44,37 +44,18 @@ pub struct Facts {
     pub container: Option<Sourced<String>>,
     /// The CPUs.
     pub cpus: Cpus,
+    /// The NUMA nodes; none where the kernel knows of none.
+    pub numa: Vec<Node>,
     /// The frequency policies; none on a machine without cpufreq.
     pub cpufreq: Vec<Policy>,
+    /// Whether CPUs may run above their base frequency; absent where that can't be switched.
+    pub boost: Option<Sourced<bool>>,
     /// The memory.
     pub memory: Memory,
     /// The mounted file systems of this machine; none for a copied tree.
     pub disks: Vec<Disk>,
     /// What is there and yet could not be read, each with its reason.
     pub unreadable: Vec<String>,
-}
-
-/// The CPUs of a host.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Cpus {
-    /// CPUs that the kernel knows of.
-    pub present: Option<Sourced<Vec<usize>>>,
-    /// CPUs that run.
-    pub online: Option<Sourced<Vec<usize>>>,
-    /// CPUs that this process may run on.
-    pub allowed: Option<Sourced<Vec<usize>>>,
-    /// CPU time that this process may use per time, in CPUs; absent where no quota is set.
-    pub quota: Option<Sourced<f64>>,
-    /// How many CPUs this process can keep busy: the allowed ones, or the quota rounded up if that is less.
-    pub usable: Option<Sourced<usize>>,
-    /// The name of the model.
-    pub model: Option<Sourced<String>>,
-    /// The maker.
-    pub vendor: Option<Sourced<String>>,
-    /// Instruction sets that matter here and that all CPUs have.
-    pub flags: Option<Sourced<Vec<String>>>,
-    /// Sockets, cores and threads.
-    pub topology: Option<Sourced<Topology>>,
 }
 
 /// The memory of a host, in bytes.
@@ -112,6 +93,7 @@ impl Facts {
         let gather = Gather::new(root);
         let info = CpuInfo::read(&gather);
         let limits = cgroup::read(&gather);
+        let policies = cpufreq::read(&gather);
         Self {
             hostname: gather
                 .text("/proc/sys/kernel/hostname")
@@ -126,8 +108,10 @@ impl Facts {
                 .map(|id| id.map(|id| machine_digest(&id))),
             virtualization: virtualization::hypervisor(&gather, &info),
             container: virtualization::container(&gather),
-            cpus: cpus(&gather, &info, &limits),
-            cpufreq: cpufreq::read(&gather),
+            cpus: cpus::read(&gather, &info, &limits, &policies),
+            numa: numa::read(&gather),
+            boost: cpufreq::boost(&gather),
+            cpufreq: policies,
             memory: memory(&gather, limits.memory),
             disks: if root.is_live() { disks(&gather) } else { Vec::new() },
             unreadable: gather.into_unreadable(),
@@ -184,61 +168,6 @@ fn architecture(gather: &Gather<'_>, info: &CpuInfo) -> Option<Sourced<String>> 
         return Some(Sourced::new(sysinfo::System::cpu_arch(), "uname(2)"));
     }
     info.architecture()
-}
-
-fn cpus(gather: &Gather<'_>, info: &CpuInfo, limits: &Limits) -> Cpus {
-    let list = |path: &str| {
-        let text = gather.text(path)?;
-        Some(Sourced::new(cpu_list::parse(&text.value)?, text.source))
-    };
-    let present = list("/sys/devices/system/cpu/present");
-    let online = list("/sys/devices/system/cpu/online")
-        .or_else(|| info.count().map(|count| count.map(|count| (0..count).collect())));
-    let affinity = if gather.root.is_live() { affinity(gather) } else { None };
-    let allowed = [online.as_ref(), affinity.as_ref(), limits.cpus.as_ref()]
-        .into_iter()
-        .flatten()
-        .cloned()
-        .reduce(narrower);
-    let usable = allowed.as_ref().map(|allowed| {
-        // A quota below one CPU still lets one thread run, a part of the time.
-        let most = |quota: &Sourced<f64>| (quota.value.ceil() as usize).max(1);
-        match &limits.quota {
-            Some(quota) if most(quota) < allowed.value.len() => {
-                Sourced::new(most(quota), quota.source.clone())
-            }
-            _ => Sourced::new(allowed.value.len(), allowed.source.clone()),
-        }
-    });
-    let topology = online.as_ref().and_then(|online| topology::read(gather, &online.value, info));
-    Cpus {
-        present,
-        allowed,
-        quota: limits.quota.clone(),
-        usable,
-        model: info.model(),
-        vendor: info.vendor(),
-        flags: info.flags(),
-        topology,
-        online,
-    }
-}
-
-/// The CPUs in both lists; the source stays where the second takes nothing away.
-fn narrower(all: Sourced<Vec<usize>>, next: Sourced<Vec<usize>>) -> Sourced<Vec<usize>> {
-    let both: Vec<usize> =
-        all.value.iter().copied().filter(|cpu| next.value.binary_search(cpu).is_ok()).collect();
-    // Lists that share nothing describe different machines: a copied tree may hold such.
-    if both.len() == all.value.len() || both.is_empty() {
-        return all;
-    }
-    Sourced::new(both, next.source)
-}
-
-fn affinity(gather: &Gather<'_>) -> Option<Sourced<Vec<usize>>> {
-    let status = gather.text("/proc/self/status")?;
-    let list = status.value.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
-    Some(Sourced::new(cpu_list::parse(list)?, status.source))
 }
 
 /// One line of /proc/meminfo, in bytes.

@@ -6,18 +6,28 @@
 //! a broken machine.
 
 pub mod attributes;
+pub mod block_device;
+pub mod catalog;
 pub mod cgroup;
+pub mod core_class;
+pub mod cpu_cache;
 pub mod cpu_list;
+pub(crate) mod cpu_parts;
 pub mod cpufreq;
 pub mod cpuinfo;
+pub mod cpus;
 pub mod facts;
 pub mod fingerprint;
+pub mod inspection;
 pub mod leash;
 pub mod notify;
+pub mod numa;
 pub mod page_cache;
 pub mod patience;
 pub mod process;
 pub mod reading;
+pub mod relation;
+pub mod sensor;
 pub mod setting;
 pub mod sysroot;
 pub mod topology;
@@ -25,6 +35,7 @@ pub mod virtualization;
 
 pub use facts::Facts;
 pub use fingerprint::Fact;
+pub use inspection::Inspection;
 pub use sysroot::{ReadError, Sourced, Sysroot};
 
 #[cfg(test)]

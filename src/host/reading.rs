@@ -13,13 +13,11 @@ use serde::Serialize;
 use super::cgroup;
 use super::facts::meminfo;
 use super::patience::{Answer, within};
+use super::sensor;
 use super::sysroot::{Gather, Sourced, Sysroot};
 
 /// How long a file system may take to tell its free space; one on a network may never do.
 const DISK_PATIENCE: Duration = Duration::from_secs(2);
-
-/// Degrees outside of which a sensor is taken to be off: kernel drivers report such for unused inputs.
-const PLAUSIBLE: std::ops::Range<f64> = -40.0..150.0;
 
 /// A figure read just now.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
@@ -108,15 +106,12 @@ pub fn cpu_pressure(root: &Sysroot, usable_cpus: usize) -> Result<Reading, Unrea
 /// When the host has no sensor, or none of them answers.
 pub fn temperature(root: &Sysroot) -> Result<Reading, Unreadable> {
     let gather = Gather::new(root);
-    let sensors = sensors(&gather);
+    let sensors = sensor::files(&gather);
     let silent = sensors.len();
     sensors
         .into_iter()
-        .filter_map(|path| {
-            let millidegrees: f64 = root.read(&path).ok()?.trim().parse().ok()?;
-            Some(reading(millidegrees / 1000.0, "C", path))
-        })
-        .filter(|sensor| PLAUSIBLE.contains(&sensor.value))
+        .filter_map(|(path, _)| sensor::celsius(&gather, &path))
+        .map(|degrees| reading(degrees.value, "C", degrees.source))
         .max_by(|a, b| a.value.total_cmp(&b.value))
         .ok_or_else(|| {
             if silent == 0 {
@@ -125,28 +120,6 @@ pub fn temperature(root: &Sysroot) -> Result<Reading, Unreadable> {
                 Unreadable::Failed(format!("none of {silent} temperature sensors answers"))
             }
         })
-}
-
-/// The files of all sensors: thermal zones, and the inputs of hardware monitors in both their layouts.
-fn sensors(gather: &Gather<'_>) -> Vec<String> {
-    let mut paths: Vec<String> = gather
-        .list("/sys/class/thermal")
-        .iter()
-        .filter(|name| name.starts_with("thermal_zone"))
-        .map(|name| format!("/sys/class/thermal/{name}/temp"))
-        .collect();
-    for monitor in gather.list("/sys/class/hwmon") {
-        for below in ["", "/device"] {
-            let dir = format!("/sys/class/hwmon/{monitor}{below}");
-            let inputs = gather.list(&dir).into_iter();
-            paths.extend(
-                inputs
-                    .filter(|name| name.starts_with("temp") && name.ends_with("_input"))
-                    .map(|name| format!("{dir}/{name}")),
-            );
-        }
-    }
-    paths
 }
 
 /// Bytes that this user may still write to the file system of `path`, or of the nearest folder above it

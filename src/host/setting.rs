@@ -10,7 +10,6 @@ use std::time::Duration;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use super::cpufreq::Policy;
 use super::patience::{Answer, within};
 use super::sysroot::Sysroot;
 
@@ -43,6 +42,15 @@ pub enum Valid {
         /// The largest.
         max: i64,
     },
+    /// So many whole numbers, none below the one before it.
+    Ascending {
+        /// How many.
+        count: usize,
+        /// The least of the first.
+        min: i64,
+    },
+    /// A frequency with its unit.
+    Frequency,
     /// Whatever the kernel accepts.
     Any,
 }
@@ -84,31 +92,43 @@ impl fmt::Display for Valid {
         match self {
             Self::OneOf(words) if words.is_empty() => f.write_str("nothing on this host"),
             Self::OneOf(words) => write!(f, "one of {}", words.join(", ")),
+            Self::Whole { min, max } if *max >= i64::from(i32::MAX) => {
+                write!(f, "a whole number, at least {min}")
+            }
             Self::Whole { min, max } => write!(f, "a whole number from {min} to {max}"),
+            Self::Ascending { count, .. } => {
+                write!(f, "{count} whole numbers with blanks between, none below the one before")
+            }
+            Self::Frequency => f.write_str("a frequency with its unit, such as 2.4GHz or 800MHz"),
             Self::Any => f.write_str("what the kernel accepts"),
         }
     }
 }
 
-impl Setting {
-    /// The governor of a frequency policy.
+impl Valid {
+    /// Whether `value` is one of them.
     #[must_use]
-    pub fn governor(policy: &Policy) -> Self {
-        let name = policy.path.rsplit('/').find(|part| *part != "cpufreq").unwrap_or_default();
-        let valid = if policy.available_governors.is_empty() {
-            Valid::Any
-        } else {
-            Valid::OneOf(policy.available_governors.clone())
-        };
-        Self {
-            path: policy.governor_path(),
-            name: format!("governor of {name}"),
-            meaning: "how the frequency of the CPUs follows their load; `performance` keeps it at the \
-                      highest allowed, the default depends on the driver",
-            valid,
+    pub fn takes(&self, value: &str) -> bool {
+        let wanted = value.trim();
+        match self {
+            Self::OneOf(words) => words.iter().any(|word| word == wanted),
+            Self::Whole { min, max } => {
+                wanted.parse::<i64>().is_ok_and(|number| (*min..=*max).contains(&number))
+            }
+            Self::Ascending { count, min } => {
+                let numbers: Option<Vec<i64>> =
+                    wanted.split_whitespace().map(|number| number.parse().ok()).collect();
+                numbers.is_some_and(|numbers| {
+                    numbers.len() == *count && numbers[0] >= *min && numbers.is_sorted()
+                })
+            }
+            Self::Frequency => false,
+            Self::Any => !wanted.is_empty() && !wanted.contains(['\n', '\0']),
         }
     }
+}
 
+impl Setting {
     /// How readily the kernel swaps rather than drops file pages. `kernel` is the release of the kernel:
     /// 200 is allowed since 5.8, 100 before.
     #[must_use]
@@ -123,6 +143,17 @@ impl Setting {
                       holds both for equally expensive, more prefers swapping; the default is 60",
             valid: Valid::Whole { min: 0, max },
             ..Self::sysctl("vm.swappiness")
+        }
+    }
+
+    /// A setting in a file that nothing is known of.
+    #[must_use]
+    pub fn file(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            name: path.to_owned(),
+            meaning: "a setting of the kernel",
+            valid: Valid::Any,
         }
     }
 
@@ -151,14 +182,7 @@ impl Setting {
     /// # Errors
     /// When it may not; the error says what it takes.
     pub fn check(&self, value: &str) -> Result<(), InvalidValue> {
-        let wanted = value.trim();
-        let fits = match &self.valid {
-            Valid::OneOf(words) => words.iter().any(|word| word == wanted),
-            Valid::Whole { min, max } => {
-                wanted.parse::<i64>().is_ok_and(|number| (*min..=*max).contains(&number))
-            }
-            Valid::Any => !wanted.is_empty() && !wanted.contains(['\n', '\0']),
-        };
+        let fits = self.valid.takes(value);
         let invalid = || InvalidValue {
             name: self.name.clone(),
             value: value.to_owned(),
@@ -280,7 +304,6 @@ pub fn writable(root: &Sysroot, setting: &Setting) -> Writability {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::cpufreq;
     use crate::host::tree::Tree;
 
     #[test]
@@ -325,20 +348,6 @@ mod tests {
                 proptest::prop_assert_eq!(canonical(&once), once);
             }
         }
-    }
-
-    #[test]
-    fn a_governor_may_be_any_that_its_policy_offers_and_no_other() {
-        let dir = "/sys/devices/system/cpu/cpufreq/policy3";
-        let tree = Tree::new()
-            .file(&format!("{dir}/scaling_governor"), "powersave\n")
-            .file(&format!("{dir}/scaling_available_governors"), "performance powersave\n");
-        let setting = Setting::governor(&cpufreq::policies(&tree.sysroot())[0]);
-        assert_eq!(setting.name, "governor of policy3");
-        assert_eq!(setting.check("performance"), Ok(()));
-        let error = setting.check("schedutil").unwrap_err().to_string();
-        assert!(error.ends_with("it takes one of performance, powersave"), "{error}");
-        assert_eq!(observe(&tree.sysroot(), &setting), Observed::Value("powersave".to_owned()));
     }
 
     #[test]

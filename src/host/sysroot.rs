@@ -5,6 +5,7 @@
 //! `..` stops there; so nothing outside the prefix is ever read or written. Does not know what the files mean.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -145,15 +146,7 @@ impl Sysroot {
     /// # Errors
     /// When it is missing, may not be read, or can't be.
     pub fn read(&self, path: &str) -> Result<String, ReadError> {
-        let place = self.path(path)?;
-        let fail = |source| ReadError::of(path, source);
-        // A pipe or a device in a copied tree would block the reader for ever.
-        if !fs::metadata(&place).map_err(fail)?.is_file() {
-            return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")));
-        }
-        let content = disk::read_bounded(&place, READ_LIMIT).map_err(|error| fail(error.source))?;
-        Ok(String::from_utf8(content)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+        read_at(path, &self.path(path)?)
     }
 
     /// The names in the host's folder `dir`, sorted.
@@ -176,6 +169,14 @@ impl Sysroot {
     pub fn exists(&self, path: &str) -> bool {
         self.path(path).is_ok_and(|place| place.exists())
     }
+}
+
+/// Reads the host's file `path`, which is at `place`.
+fn read_at(path: &str, place: &Path) -> Result<String, ReadError> {
+    let content = disk::read_bounded(place, READ_LIMIT);
+    let content = content.map_err(|error| ReadError::of(path, error.source))?;
+    Ok(String::from_utf8(content)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
 /// Resolves `path` inside `prefix`; nothing when it passes too many links.
@@ -218,16 +219,18 @@ fn parts(path: &Path) -> Vec<OsString> {
 pub(super) struct Gather<'a> {
     pub(super) root: &'a Sysroot,
     unreadable: RefCell<Vec<String>>,
+    /// Folders of a tree and where they are: their links are followed once, not for each file in them.
+    folders: RefCell<HashMap<String, PathBuf>>,
 }
 
 impl<'a> Gather<'a> {
     pub(super) fn new(root: &'a Sysroot) -> Self {
-        Self { root, unreadable: RefCell::new(Vec::new()) }
+        Self { root, unreadable: RefCell::default(), folders: RefCell::default() }
     }
 
     /// The text of a file without the white space around it; nothing when missing, unreadable or empty.
     pub(super) fn text(&self, path: &str) -> Option<Sourced<String>> {
-        match self.root.read(path) {
+        match self.place(path).and_then(|place| read_at(path, &place)) {
             Ok(text) if text.trim().is_empty() => None,
             Ok(text) => Some(Sourced::new(text.trim().to_owned(), path)),
             Err(error) => {
@@ -237,6 +240,23 @@ impl<'a> Gather<'a> {
                 None
             }
         }
+    }
+
+    /// As [`Sysroot::path`].
+    fn place(&self, path: &str) -> Result<PathBuf, ReadError> {
+        let Some((dir, name)) = path.rsplit_once('/').filter(|_| !self.root.is_live()) else {
+            return self.root.path(path);
+        };
+        let known = self.folders.borrow().get(dir).cloned();
+        let folder = if let Some(folder) = known {
+            folder
+        } else {
+            let folder = self.root.path(if dir.is_empty() { "/" } else { dir })?;
+            self.folders.borrow_mut().insert(dir.to_owned(), folder.clone());
+            folder
+        };
+        let place = folder.join(name);
+        if name == ".." || place.is_symlink() { self.root.path(path) } else { Ok(place) }
     }
 
     /// The one figure that a file holds.
@@ -298,6 +318,7 @@ mod tests {
         {
             assert!(root.path(path).unwrap().starts_with(root.prefix()), "{path}");
             assert!(root.read(path).unwrap_err().is_missing(), "{path}");
+            assert_eq!(Gather::new(&root).text(path), None, "{path}");
         }
     }
 
@@ -315,7 +336,7 @@ mod tests {
         assert!(root.read("/proc/nothing").unwrap_err().is_missing());
         assert!(root.read("/proc/stat/below").unwrap_err().is_missing());
         let error = root.read("/proc").unwrap_err();
-        assert!(error.to_string().ends_with("it is not a file"), "{error}");
+        assert!(error.to_string().ends_with("it is not a regular file"), "{error}");
         let pipe = root.path("/pipe").unwrap();
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(!root.read("/pipe").unwrap_err().is_missing());

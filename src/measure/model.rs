@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 use super::statistic;
 use crate::unit::Percent;
 
+/// What is known of a quantity that is the ratio of a comparison.
+const COMPARISON: &str = "comparison";
+
 /// One measured quantity.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Measurement {
@@ -44,6 +47,19 @@ impl Measurement {
     ) -> Option<Self> {
         let value = statistic::mean(&samples)?;
         Some(Self { name: name.into(), value, unit: unit.into(), samples, detail: Map::new() })
+    }
+
+    /// Says what a comparison that this quantity is the ratio of has shown.
+    #[must_use]
+    pub fn compared(self, comparison: &Comparison) -> Self {
+        let shown = serde_json::to_value(comparison).unwrap_or(Value::Null);
+        self.with_detail(COMPARISON, shown)
+    }
+
+    /// The comparison that this quantity is the ratio of; nothing for one that was measured by itself.
+    #[must_use]
+    pub fn comparison(&self) -> Option<Comparison> {
+        Comparison::deserialize(self.detail.get(COMPARISON)?).ok()
     }
 
     /// Adds one thing that is known of it.
@@ -86,6 +102,18 @@ pub struct Comparison {
     pub pairs_needed: Option<usize>,
 }
 
+impl Verdict {
+    /// The word in reports.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Helps => "helps",
+            Self::Harms => "harms",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+}
+
 impl Comparison {
     /// True when the gain is surely below `min_gain`, by more than noise: more pairs would not find it.
     #[must_use]
@@ -106,6 +134,22 @@ mod tests {
         assert!((measured.value - 12.0).abs() < 1e-12);
         let text = serde_json::to_string(&measured).unwrap();
         assert_eq!(serde_json::from_str::<Measurement>(&text).unwrap(), measured);
+    }
+
+    #[test]
+    fn a_ratio_is_told_with_what_its_comparison_has_shown() {
+        let comparison = Comparison {
+            ratio: 1.08,
+            low: 0.95,
+            high: 1.21,
+            noise_floor: 0.02,
+            verdict: Verdict::Inconclusive,
+            pairs: 8,
+            pairs_needed: Some(40),
+        };
+        let measured = Measurement::once("gain", 1.08, "ratio");
+        assert_eq!(measured.comparison(), None);
+        assert_eq!(measured.compared(&comparison).comparison(), Some(comparison));
     }
 
     #[test]

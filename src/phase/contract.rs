@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 
 use schemars::{JsonSchema, Schema, schema_for};
@@ -14,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Context;
+use super::{Attachment, Beforehand, Context};
 use crate::change::Change;
 use crate::event::{Check, PhaseName};
 
@@ -150,6 +151,8 @@ pub trait Kind: Sized + Send + Sync + 'static {
     /// True when its phases do no work of their own beyond waiting for others, such as a process: they then need no
     /// thread of their own, and must never block one.
     const ONLY_WAITS: bool = false;
+    /// True when its phases may be told more in a file, see [`attachment`](Self::attachment).
+    const ATTACHES: bool = false;
     /// What it is told. Serialized, it is part of the cache key and of reports: of secrets it has the markers.
     type With: DeserializeOwned + Serialize + JsonSchema + Send + Sync;
     /// What it finds.
@@ -167,6 +170,14 @@ pub trait Kind: Sized + Send + Sync + 'static {
     fn claims(with: &Self::With) -> Vec<Claim> {
         let _ = with;
         Vec::new()
+    }
+
+    /// The file in which it is told more, where its name is known; relative paths start at `dir`. Read before anything
+    /// runs, so that what is wrong with it is told with everything else.
+    #[must_use]
+    fn attachment(known: &Beforehand, dir: &Path) -> Option<Attachment> {
+        let _ = (known, dir);
+        None
     }
 
     /// Looks at the host; writes nothing.
@@ -200,7 +211,8 @@ pub trait Kind: Sized + Send + Sync + 'static {
     /// The decision in a few words, with what it gained where that was measured.
     fn tell(with: &Self::With, decision: &Self::Decision) -> String;
 
-    /// The changes by which `phase` leads from what is to what should be.
+    /// The changes by which `phase` leads from what is to what should be. Where its gate is known to be against them,
+    /// they are not made, and [`apply`](Self::apply) and [`verify`](Self::verify) are left out.
     fn diff(
         phase: &PhaseName,
         observation: &Self::Observation,
@@ -247,6 +259,10 @@ pub trait AnyKind: Send + Sync {
     fn lasts(&self) -> bool;
     /// True when its phases do no work of their own.
     fn only_waits(&self) -> bool;
+    /// True when its phases may be told more in a file.
+    fn attaches(&self) -> bool;
+    /// That file.
+    fn attachment(&self, known: &Beforehand, dir: &Path) -> Option<Attachment>;
     /// JSON Schema of its `with`.
     fn with_schema(&self) -> Schema;
     /// The first thing in `with` that is not of its type.
@@ -331,6 +347,14 @@ impl<K: Kind> AnyKind for Erased<K> {
 
     fn only_waits(&self) -> bool {
         K::ONLY_WAITS
+    }
+
+    fn attaches(&self) -> bool {
+        K::ATTACHES
+    }
+
+    fn attachment(&self, known: &Beforehand, dir: &Path) -> Option<Attachment> {
+        K::attachment(known, dir)
     }
 
     fn with_schema(&self) -> Schema {

@@ -10,9 +10,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// The digests that were taken in a run.
+/// The digests that were taken in a run, and the folders that were looked for.
 #[derive(Debug, Default)]
-pub struct Digests(Mutex<HashMap<PathBuf, (Identity, String)>>);
+pub struct Digests {
+    files: Mutex<HashMap<PathBuf, (Identity, String)>>,
+    folders: Mutex<HashMap<PathBuf, String>>,
+}
 
 /// What tells a file from what it was before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +42,7 @@ impl Digests {
     /// When it can't be read.
     pub fn of(&self, path: &Path) -> io::Result<String> {
         let identity = Identity::of(&path.metadata()?);
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((before, digest)) = known.get(path)
             && *before == identity
         {
@@ -50,6 +53,19 @@ impl Digests {
         let digest = hasher.finalize().to_hex().to_string();
         known.insert(path.to_owned(), (identity, digest.clone()));
         Ok(digest)
+    }
+
+    /// Where a folder is, whole and without links; as it is given where it can't be found.
+    pub fn place(&self, folder: &Path) -> String {
+        let mut known = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = known.get(folder) {
+            return place.clone();
+        }
+        let given = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let place = given.canonicalize().unwrap_or_else(|_| given.to_owned());
+        let place = place.display().to_string();
+        known.insert(folder.to_owned(), place.clone());
+        place
     }
 }
 

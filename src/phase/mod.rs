@@ -3,6 +3,7 @@
 //! [`contract`](self) is all that a kind and the engine know of each other. A kind knows the contract and the
 //! islands, never the engine, the plan or another kind. See "A phase has four stages" in docs/design.md.
 
+mod attachment;
 mod context;
 mod contract;
 mod digests;
@@ -13,6 +14,7 @@ mod service;
 mod verification_load;
 mod word;
 
+pub use attachment::{Attachment, Beforehand, in_plain_words};
 pub use context::{Context, RunContext, Upstream};
 pub use contract::{
     AnyKind, AnyPhase, Applicability, BoxFuture, Claim, Dependencies, Kind, PhaseError, WithError,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::contract::Erased;
 use super::kind::{
-    Command, CpuGovernor, DbPool, IntegrationTests, Readiness, ServiceStartup, Tune,
+    Command, ConfigFile, CpuGovernor, DbPool, IntegrationTests, Readiness, ServiceStartup, Tune,
 };
 use super::{AnyKind, Kind};
 
@@ -45,4 +45,5 @@ pub fn standard() -> Registry {
         .with::<Tune>()
         .with::<IntegrationTests>()
         .with::<Command>()
+        .with::<ConfigFile>()
 }

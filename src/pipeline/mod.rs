@@ -36,6 +36,6 @@ pub use model::{
 };
 pub use parse::{Draft, draft, draft_text, read, read_text};
 pub use place::{Extent, Sources};
-pub use reference::{Mention, Reference};
+pub use reference::{Mention, Reference, mentions};
 pub use secret::secrets;
 pub use tree::{Node, Tree, parse_scalar, parse_yaml};

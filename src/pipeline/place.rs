@@ -34,6 +34,12 @@ impl Extent {
         Self { start: 0, end: 0, ..self }
     }
 
+    /// True when it is all in the other one.
+    #[must_use]
+    pub fn is_within(self, other: Self) -> bool {
+        self.source == other.source && self.start >= other.start && self.end <= other.end
+    }
+
     /// The bytes, in whichever source it is.
     #[must_use]
     pub fn bytes(self) -> Range<usize> {
@@ -89,17 +95,18 @@ impl Sources {
         }
     }
 
-    /// All that was found in the order of the files and of the places in them, each thing once; what has no place
-    /// comes last.
+    /// All that was found in the order of the files and of the places in them, each thing once; what is in other files
+    /// comes after that, and last what has no place.
     #[must_use]
     pub fn in_order(&self, mut found: Vec<Diagnostic>) -> Diagnostics {
         let position = |place: &Place| {
             let source = self.0.iter().position(|source| Arc::ptr_eq(source, &place.source));
-            (source.unwrap_or(self.0.len()), place.span.start, place.span.end)
+            let other = source.is_none().then(|| place.source.name.clone());
+            (source.unwrap_or(self.0.len()), other, place.span.start, place.span.end)
         };
         found.sort_by_cached_key(|one| match one.places.first() {
             Some((place, _)) => position(place),
-            None => (usize::MAX, 0, 0),
+            None => (usize::MAX, None, 0, 0),
         });
         found.dedup_by(|one, before| {
             one.message == before.message

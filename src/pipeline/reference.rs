@@ -64,6 +64,15 @@ pub struct Mention {
     pub entry: Option<u32>,
 }
 
+/// All that the expressions in a tree refer to, and what is wrong with them as far as that can be told without a value.
+#[must_use]
+pub fn mentions(node: &Node, sources: &Sources) -> (Vec<Mention>, Vec<Diagnostic>) {
+    let mut found = Vec::new();
+    let mut mentions = Mentions::new(sources, &mut found);
+    mentions.of_tree(node);
+    (mentions.all, found)
+}
+
 /// A text with its place, and the entry that it stands in.
 #[derive(Clone, Copy)]
 struct Written<'a> {

@@ -23,7 +23,7 @@ fn scope() -> Scope {
 /// The value of a text in a `with`.
 fn value(text: &str) -> Result<Value, String> {
     let source = Source::new(Path::new("p.yaml"), json!(text).to_string());
-    let node = parse_yaml(&source).map_err(|error| error.to_string())?;
+    let node = parse_yaml(&source, "of a test").map_err(|error| error.to_string())?;
     render(&node, &scope(), &Sources::from(source)).map_err(|wrong| wrong[0].to_string())
 }
 

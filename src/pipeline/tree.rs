@@ -136,16 +136,20 @@ fn limits() -> serde_yaml::Options {
     }
 }
 
-/// Reads a document.
+/// Reads a document that is no pipeline; `what` says what it is, as in "of a suite".
 ///
 /// # Errors
 /// The first thing that keeps it from being YAML, or the limit that it goes beyond.
-pub fn parse_yaml(source: &Arc<Source>) -> Result<Node, Box<Diagnostic>> {
-    parse_source(source, 0)
+pub fn parse_yaml(source: &Arc<Source>, what: &str) -> Result<Node, Box<Diagnostic>> {
+    read(source, 0, what)
 }
 
 /// Reads a document that is one of the sources of a pipeline.
 pub(super) fn parse_source(source: &Arc<Source>, position: usize) -> Result<Node, Box<Diagnostic>> {
+    read(source, position, "of a pipeline")
+}
+
+fn read(source: &Arc<Source>, position: usize, what: &str) -> Result<Node, Box<Diagnostic>> {
     let read: Result<Node, _> = serde_yaml::from_str_with_options(&source.text, limits());
     let read = read.map(|mut node| {
         if position > 0 {
@@ -159,11 +163,9 @@ pub(super) fn parse_source(source: &Arc<Source>, position: usize) -> Result<Node
             source: Arc::clone(source),
             span: span_in(&source.text, &location),
         });
-        let found = Diagnostic::error(
-            "pipeline::yaml",
-            format!("this is not the YAML of a pipeline: {told}"),
-        )
-        .help(help);
+        let found =
+            Diagnostic::error("pipeline::yaml", format!("this is not the YAML {what}: {told}"))
+                .help(help);
         Box::new(match place {
             Some(place) => found.at(place, "here"),
             None => found,
@@ -322,7 +324,7 @@ mod tests {
     use std::path::Path;
 
     fn parse(text: &str) -> Result<Node, Box<Diagnostic>> {
-        parse_yaml(&Source::new(Path::new("p.yaml"), text.to_owned()))
+        parse_yaml(&Source::new(Path::new("p.yaml"), text.to_owned()), "of a test")
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Binds a pipeline to kinds, host and variables.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::with::{Known, Withs, unknown_facts};
 use super::{Plan, PlannedPhase, Selection, secret};
-use crate::diagnostic::{Diagnostic, Diagnostics, did_you_mean};
+use crate::diagnostic::{Diagnostic, Diagnostics, Source, did_you_mean};
 use crate::phase::{Claim, Registry};
 use crate::pipeline::{Draft, Need, Pipeline, Reference, Scope, Variable, is_known, order, render};
 
@@ -53,6 +54,8 @@ pub fn bind_draft(draft: Draft, binding: Binding<'_>) -> Result<Plan, Diagnostic
     let mut kinds: HashMap<&str, Option<Known>> = HashMap::new();
     let mut bound = Vec::with_capacity(pipeline.phases.len());
     let mut claims = Vec::new();
+    let mut attached: Vec<Arc<Source>> = Vec::new();
+    let dir = pipeline.path.parent().unwrap_or(Path::new(""));
     for (position, phase) in pipeline.phases.iter().enumerate() {
         let name = phase.uses.value.as_str();
         let known = kinds.entry(name).or_insert_with(|| registry.get(name).map(Known::new));
@@ -60,6 +63,12 @@ pub fn bind_draft(draft: Draft, binding: Binding<'_>) -> Result<Plan, Diagnostic
             Some(known) => {
                 let claimed = withs.check(position, known);
                 claims.extend(claimed.into_iter().map(|claim| (claim, position)));
+                if selected[position]
+                    && let Some(source) = withs.attachment(position, known, dir)
+                    && attached.iter().all(|other| other.name != source.name)
+                {
+                    attached.push(source);
+                }
                 bound.push(Arc::clone(&known.kind));
             }
             None => withs.unknown_kind(position, registry),
@@ -89,7 +98,7 @@ pub fn bind_draft(draft: Draft, binding: Binding<'_>) -> Result<Plan, Diagnostic
         })
         .collect();
     let order = std::mem::take(&mut pipeline.order);
-    Ok(Plan { pipeline, phases, scope, order, secrets, expected: Vec::new() })
+    Ok(Plan { pipeline, phases, scope, order, attached, secrets, expected: Vec::new() })
 }
 
 /// Evaluates the variables, each after those it refers to. Answers those that have no value, which has been told.
@@ -187,11 +196,20 @@ fn check_claims(
     found: &mut Vec<Diagnostic>,
 ) {
     let mut holders: BTreeMap<Claim, usize> = BTreeMap::new();
+    let mut told_of: Vec<(usize, usize, String)> = Vec::new();
     for (claim, position) in claims.into_iter().filter(|(_, position)| selected[*position]) {
         let phase = &pipeline.phases[position].name;
         match holders.get(&claim).filter(|holder| **holder != position) {
             None => drop(holders.insert(claim, position)),
             Some(holder) => {
+                // A part of what they both claim goes without saying.
+                let is_part = |(one, two, whole): &(usize, usize, String)| {
+                    (*one, *two) == (*holder, position) && claim.0.starts_with(whole.as_str())
+                };
+                if told_of.iter().any(is_part) {
+                    continue;
+                }
+                told_of.push((*holder, position, claim.0.clone()));
                 let other = &pipeline.phases[*holder].name;
                 let told =
                     format!("`{}` and `{}` both claim {}", other.value, phase.value, claim.0);

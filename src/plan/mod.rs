@@ -1,7 +1,8 @@
-//! A pipeline bound to kinds and host: what will run, after what, claiming what. Synchronous and pure.
+//! A pipeline bound to kinds and host: what will run, after what, claiming what. Synchronous.
 //!
 //! [`bind`] answers a [`Plan`] in which every name is known, every `with` that can be is checked by its
-//! kind, and no two phases claim one setting; or everything that is wrong, at once. Runs nothing.
+//! kind, and no two phases claim one setting; or everything that is wrong, at once. Runs nothing, and reads only the
+//! files in which kinds are told more.
 
 mod bind;
 mod critical;
@@ -24,13 +25,13 @@ pub use graph::Graph;
 pub use schema::schema;
 pub use select::Selection;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Source};
 use crate::event::{PhaseName, PhaseSummary, PipelineSummary};
-use crate::phase::AnyKind;
+use crate::phase::{AnyKind, WithError, in_plain_words};
 use crate::pipeline::{
     Condition, PhaseSpec, Pipeline, Reference, Scope, Spot, evaluate_condition, render,
 };
-use crate::secret::Source;
+use crate::secret::Source as SecretSource;
 
 /// What will run.
 pub struct Plan {
@@ -42,8 +43,10 @@ pub struct Plan {
     pub scope: Scope,
     /// Positions of the phases, each after those it needs.
     pub order: Vec<usize>,
+    /// The files beside the pipeline in which the selected phases are told more.
+    pub attached: Vec<Arc<Source>>,
     /// The secrets that the selected phases use.
-    pub secrets: Vec<Spot<Source>>,
+    pub secrets: Vec<Spot<SecretSource>>,
     /// Seconds that each phase took in an earlier run, by position; empty when nothing is known.
     pub expected: Vec<Option<f64>>,
 }
@@ -109,6 +112,21 @@ impl Plan {
     /// Every expression that can't be evaluated.
     pub fn render_with(&self, position: usize, scope: &Scope) -> Result<Value, Vec<Diagnostic>> {
         render(&self.spec(position).with, scope, &self.pipeline.sources)
+    }
+
+    /// What its kind says of the `with` of a phase whose values have become known, in one line: each thing with its
+    /// place, its key and what would be right.
+    #[must_use]
+    pub fn told_of_with(&self, position: usize, wrong: &[WithError]) -> String {
+        let with = &self.spec(position).with;
+        let told = wrong.iter().map(|error| {
+            let place = self.pipeline.place(with.span_of(&error.path));
+            let steps = error.path.iter().map(String::as_str);
+            let key: Vec<&str> = std::iter::once("with").chain(steps).collect();
+            let help = error.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+            format!("{place}: `{}`: {}{help}", key.join("."), in_plain_words(&error.message))
+        });
+        told.collect::<Vec<_>>().join("; ")
     }
 
     /// Why the condition of a phase leaves it out, if it does.
@@ -178,19 +196,23 @@ impl Plan {
         Some(Value::Object(group))
     }
 
-    /// The files that the pipeline is made of, each with its digest (BLAKE3).
+    /// The files that the pipeline is made of and those in which its phases are told more, each with its digest
+    /// (BLAKE3).
     #[must_use]
     pub fn files(&self) -> BTreeMap<String, String> {
         let digest = |text: &str| blake3::hash(text.as_bytes()).to_hex().to_string();
-        let sources = self.pipeline.sources.all();
-        sources.iter().map(|source| (source.name.clone(), digest(&source.text))).collect()
+        self.sources().map(|source| (source.name.clone(), digest(&source.text))).collect()
+    }
+
+    fn sources(&self) -> impl Iterator<Item = &Arc<Source>> {
+        self.pipeline.sources.all().iter().chain(&self.attached)
     }
 
     /// The pipeline for reports.
     #[must_use]
     pub fn summary(&self) -> PipelineSummary {
         let mut hasher = blake3::Hasher::new();
-        for source in self.pipeline.sources.all() {
+        for source in self.sources() {
             hasher.update(source.text.as_bytes());
         }
         PipelineSummary {

@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 use schemars::Schema;
 use serde_json::{Map, Value};
 
-use crate::diagnostic::{Diagnostic, did_you_mean, one_of};
-use crate::phase::{AnyKind, Claim, Registry, WithError};
+use crate::diagnostic::{Diagnostic, Source, did_you_mean, one_of};
+use crate::phase::{AnyKind, Attachment, Beforehand, Claim, Registry, WithError, in_plain_words};
 use crate::pipeline::{
     Condition, Extent, Frame, Mention, Node, PhaseSpec, Pipeline, Reference, Scope, Spot, Tree,
     doubt_condition, evaluate_condition, is_known, render_node,
@@ -140,11 +141,7 @@ impl<'a> Withs<'a> {
     fn check_phase(&mut self, phase: &PhaseSpec, known: &Known) -> Vec<Claim> {
         let Tree::Map(entries) = &phase.with.tree else { return Vec::new() };
         let facts = unknown_facts(self.pipeline, &phase.mentions, &self.scope.host);
-        let frame = if phase.matrix.is_empty() {
-            self.frame.clone()
-        } else {
-            self.frame.with_matrix(&phase.matrix)
-        };
+        let frame = self.frame_of(phase);
         let mut is_all = true;
         let mut with = Map::with_capacity(entries.len());
         for ((key, span, node), entry) in entries.iter().zip(0..) {
@@ -177,6 +174,93 @@ impl<'a> Withs<'a> {
         Vec::new()
     }
 
+    /// The file in which a phase is told more, as it was read; what is wrong with it is told.
+    pub(super) fn attachment(
+        &mut self,
+        position: usize,
+        known: &Known,
+        dir: &Path,
+    ) -> Option<Arc<Source>> {
+        let phase = &self.pipeline.phases[position];
+        if !known.kind.attaches() {
+            return None;
+        }
+        let Attachment { key, source, wrong } =
+            known.kind.attachment(&self.beforehand(phase), dir)?;
+        let named = || self.pipeline.place(phase.with.span_of(&[key.to_owned()]));
+        let wrong = wrong
+            .into_iter()
+            .map(|one| if one.places.is_empty() { one.at(named(), "named here") } else { one });
+        self.found.extend(wrong);
+        source
+    }
+
+    /// What is known of a `with` before other phases have run. What is wrong with it has been told.
+    fn beforehand(&self, phase: &PhaseSpec) -> Beforehand {
+        let open: Vec<Extent> = phase
+            .mentions
+            .iter()
+            .filter(|mention| !self.has_value(phase, mention))
+            .map(|mention| mention.span)
+            .collect();
+        let mut known = Beforehand::default();
+        let frame = self.frame_of(phase);
+        if let Some(Value::Object(with)) =
+            self.part(&phase.with, &frame, &open, (&mut Vec::new(), &mut known.open))
+        {
+            known.with = with;
+        }
+        known
+    }
+
+    /// A part of a `with`, or as much of it as is known; the keys that lead to what is not are added to `unknown`.
+    fn part(
+        &self,
+        node: &Node,
+        frame: &Frame,
+        open: &[Extent],
+        (path, unknown): (&mut Vec<String>, &mut Vec<Vec<String>>),
+    ) -> Option<Value> {
+        let mut is_open = false;
+        node.each_text(&mut |_, span| is_open |= open.iter().any(|one| one.is_within(span)));
+        if !is_open && let Ok(value) = render_node(node, frame, &self.pipeline.sources) {
+            return Some(value);
+        }
+        let Tree::Map(entries) = &node.tree else {
+            unknown.push(path.clone());
+            return None;
+        };
+        let mut known = Map::new();
+        for (key, _, node) in entries {
+            path.push(key.clone());
+            if let Some(value) = self.part(node, frame, open, (&mut *path, &mut *unknown)) {
+                known.insert(key.clone(), value);
+            }
+            path.pop();
+        }
+        Some(Value::Object(known))
+    }
+
+    fn frame_of(&self, phase: &PhaseSpec) -> Frame {
+        if phase.matrix.is_empty() {
+            self.frame.clone()
+        } else {
+            self.frame.with_matrix(&phase.matrix)
+        }
+    }
+
+    /// Whether what is mentioned has a value before other phases have run.
+    fn has_value(&self, phase: &PhaseSpec, mention: &Mention) -> bool {
+        match &mention.reference {
+            Reference::Phase { .. } => false,
+            Reference::Var { name } if self.spoiled.contains(name) => false,
+            Reference::Host { name } => {
+                self.scope.host.as_object().is_none_or(|facts| facts.contains_key(name))
+            }
+            other => is_known(self.pipeline, Some(phase), other),
+        }
+    }
+
     /// The value of an entry; nothing when it is not known before other phases have run, or has been told to be wrong.
     fn value(
         &mut self,
@@ -195,14 +279,7 @@ impl<'a> Withs<'a> {
     /// Whether all has a value that an entry mentions, or else the condition.
     fn has_values(&self, phase: &PhaseSpec, entry: Option<u32>) -> bool {
         let mut mentions = phase.mentions.iter().filter(|mention| mention.entry == entry);
-        mentions.all(|mention| match &mention.reference {
-            Reference::Phase { .. } => false,
-            Reference::Var { name } if self.spoiled.contains(name) => false,
-            Reference::Host { name } => {
-                self.scope.host.as_object().is_none_or(|facts| facts.contains_key(name))
-            }
-            other => is_known(self.pipeline, Some(phase), other),
-        })
+        mentions.all(|mention| self.has_value(phase, mention))
     }
 
     /// Tells what is wrong with a condition as far as its values are known before any phase has run.
@@ -294,17 +371,4 @@ fn with_error(
     Diagnostic::error("plan::with", told)
         .at(pipeline.place(phase.with.span_of(&error.path)), "")
         .maybe_help(error.help.clone().or_else(|| known.described(&error.path)))
-}
-
-/// What was expected, without the names of types of the source code.
-fn in_plain_words(message: &str) -> String {
-    let Some((found, wanted)) = message.rsplit_once("expected ") else { return message.to_owned() };
-    let plain = match wanted {
-        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative",
-        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
-        "f32" | "f64" => "a number",
-        "a sequence" => "a list",
-        other => other,
-    };
-    format!("{found}expected {plain}").replace("invalid type: sequence", "invalid type: list")
 }

@@ -172,14 +172,18 @@ impl Report {
             is(|result| matches!(result, ChangeResult::Applied | ChangeResult::Clamped { .. }));
         let taken_back = is(|result| matches!(result, ChangeResult::Reverted));
         // A run that was told to stop takes back all of it when its phases have ended.
-        if self.signal.is_some() { 0 } else { made.saturating_sub(taken_back) }
+        if self.overall_status == Some(OverallStatus::Cancelled) {
+            0
+        } else {
+            made.saturating_sub(taken_back)
+        }
     }
 
     /// Takes one more event.
     pub fn take(&mut self, record: &Record) {
         self.total_optimization_time = record.elapsed;
         match &record.event {
-            Event::RunStarted { run, pipeline, phases, host, version } => {
+            Event::RunStarted { run, pipeline, phases, host, version, .. } => {
                 self.started_at = record.at;
                 self.optimization_timestamp = record.at.as_second();
                 self.run_id = RunId::to_string(run);

@@ -1,5 +1,10 @@
 //! The runs of a results folder, and how a person names one: whole, by its beginning, or counted from the last.
+//!
+//! A folder counts as a run when it has something of one in it: a record that was begun, or a report. Which run came
+//! after which is told by `order`, to which each adds its name when it begins, a line each; a clock that was wrong for
+//! once does not make a run the last one for ever. Runs that are not in there come before all others, by their names.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::disk::{self, DiskError};
@@ -50,13 +55,35 @@ pub enum RunNameError {
     },
 }
 
-/// The runs that are recorded below `results_dir`, oldest first.
+/// Largest file of the order that is read.
+const ORDER_LIMIT: u64 = 256 << 20;
+
+/// The runs that are recorded below `results_dir`, in the order in which they began.
 ///
 /// # Errors
 /// When the folder can't be listed.
 pub fn recorded(results_dir: &Path) -> Result<Vec<RunId>, DiskError> {
-    let names = disk::list(&results_dir.join("runs"))?;
-    Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    let folder = results_dir.join("runs");
+    let names = disk::list(&folder)?;
+    let runs = names.iter().filter_map(|name| name.parse::<RunId>().ok());
+    let mut runs: Vec<RunId> = runs.filter(|run| is_run(&folder.join(run.as_str()))).collect();
+    let order = match disk::read_text(&results_dir.join("order"), ORDER_LIMIT) {
+        Ok(order) => order,
+        Err(error) if error.is_not_found() => String::new(),
+        Err(error) => return Err(error),
+    };
+    let places: HashMap<&str, usize> =
+        order.lines().enumerate().map(|(place, run)| (run, place)).collect();
+    // The names are sorted already, and what is not in the order stays so.
+    runs.sort_by_key(|run| places.get(run.as_str()));
+    Ok(runs)
+}
+
+/// True when a run has left something in its folder.
+fn is_run(folder: &Path) -> bool {
+    ["events.jsonl", "report.json"]
+        .iter()
+        .any(|name| folder.join(name).metadata().is_ok_and(|file| file.is_file() && file.len() > 0))
 }
 
 /// The run that is meant by `name`: its name or a beginning of it that no other run shares; `last`, or `last~N` for the
@@ -109,7 +136,8 @@ mod tests {
     fn folder() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         for run in RUNS {
-            disk::create_dir_all(&dir.path().join("runs").join(run)).unwrap();
+            let record = dir.path().join("runs").join(run).join("events.jsonl");
+            disk::replace(&record, b"{}\n").unwrap();
         }
         dir
     }
@@ -127,6 +155,22 @@ mod tests {
         ] {
             assert_eq!(find(dir.path(), name).unwrap().as_str(), RUNS[wanted], "{name}");
         }
+    }
+
+    #[test]
+    fn the_last_run_is_the_one_that_began_last_whatever_the_clock_said_and_junk_is_none() {
+        let dir = folder();
+        let runs = dir.path().join("runs");
+        disk::create_dir_all(&runs.join("zzz")).unwrap();
+        disk::replace(&runs.join("zz"), b"a file").unwrap();
+        disk::replace(&runs.join("99991231T000000Z-0a000111/events.jsonl"), b"").unwrap();
+        assert_eq!(find(dir.path(), "last").unwrap().as_str(), RUNS[2]);
+        let order = format!("{}\n{}\n", RUNS[2], RUNS[1]);
+        disk::replace(&dir.path().join("order"), order.as_bytes()).unwrap();
+        let names = ["last", "last~1", "last~2"];
+        let found = names.map(|name| find(dir.path(), name).unwrap().to_string());
+        assert_eq!(found, [RUNS[1], RUNS[2], RUNS[0]]);
+        assert!(find(dir.path(), "last~3").is_err());
     }
 
     #[test]

@@ -3,6 +3,22 @@
 use serde_json::json;
 
 use super::Report;
+use crate::measure::model::{Comparison, Measurement, Verdict};
+
+/// The ratio of a comparison that came to this verdict.
+pub(super) fn gain(verdict: Verdict) -> Measurement {
+    let (ratio, low, high) = (1.08, 0.95, 1.21);
+    let comparison = Comparison {
+        ratio,
+        low,
+        high,
+        noise_floor: 0.02,
+        verdict,
+        pairs: 8,
+        pairs_needed: Some(40),
+    };
+    Measurement::once("gain", ratio, "ratio").compared(&comparison)
+}
 
 /// A run with something of everything, and texts that mean something in every format that is written.
 pub(super) fn rich() -> Report {

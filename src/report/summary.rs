@@ -18,6 +18,8 @@ pub struct Since {
     pub settings: usize,
     /// What has become of them.
     pub told: String,
+    /// Whether the run is still at work.
+    pub at_work: bool,
 }
 
 /// The summary of a run as text of at most `width` columns where words allow it; nothing is known of what came `since`
@@ -28,6 +30,9 @@ pub fn summary(report: &Report, report_path: &str, since: Option<&Since>, width:
     let seconds = report.total_optimization_time;
     let ended = match report.overall_status {
         Some(status) => format!("{} in {seconds:.1} s", status.word()),
+        None if since.is_some_and(|since| since.at_work) => {
+            format!("AT WORK, last recorded after {seconds:.1} s")
+        }
         None => format!("CUT OFF, last recorded after {seconds:.1} s"),
     };
     let name = shown::in_line(&report.pipeline.name);

@@ -310,6 +310,26 @@ fn the_policy_of_a_phase_says_on_what_its_decision_depends_and_for_whom_it_holds
 }
 
 #[test]
+fn what_was_printed_in_another_folder_or_of_inputs_that_changed_meanwhile_is_no_answer() {
+    let house = House::new();
+    for folder in ["one", "two"] {
+        let told = "{ uses: command, cache: { ttl: 1h }, with: { argv: [cat, data] } }";
+        house.put(&format!("{folder}/p.yaml"), &format!("version: 1\nphases:\n  probe: {told}\n"));
+        house.put(&format!("{folder}/data"), folder);
+        house.trueup(&["run", &format!("{folder}/p.yaml")]).wanted(0);
+        assert_eq!(house.report()["phases"]["probe"]["outputs"]["stdout"], folder);
+    }
+    let told = "{ uses: command, cache: { inputs: [in] }, with: { shell: true, argv: ['echo 2 > in; cat in'] } }";
+    house.put("p.yaml", &format!("version: 1\nphases:\n  probe: {told}\n"));
+    house.put("in", "1");
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    assert!(house.report()["phases"]["probe"]["cache"]["key"].is_null());
+    house.put("in", "1");
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    assert_eq!(house.report()["phases"]["probe"]["cache"]["hit"], false, "it was not remembered");
+}
+
+#[test]
 fn inputs_end_in_a_folder_that_links_to_itself_and_in_what_blocks() {
     let house = House::with_phases(
         "  loops: { uses: command, timeout: 20s, cache: { inputs: [\"loop/**/*.csv\"] }, with: { argv: [date] } }\n\

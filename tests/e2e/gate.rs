@@ -136,7 +136,8 @@ fn a_gain_that_drowns_in_noise_is_taken_back_and_the_pairs_it_needed_are_told() 
     assert_eq!(trimmed(&house), before);
     let reason = reason(&house);
     assert!(reason.contains("not shown to gain more than 0%"), "{reason}");
-    assert!(reason.contains("which would have needed about"), "{reason}");
+    assert!(reason.contains("inconclusive, a gate measures no more pairs"), "{reason}");
+    assert!(reason.contains("96 pairs: ") && reason.contains("pairs would be needed"), "{reason}");
     let gate = &phase(&house)["gate"];
     assert_eq!(
         (&gate["ended"], &gate["comparison"]["verdict"]),
@@ -160,6 +161,9 @@ fn a_verdict_is_remembered_and_used_again_as_after_a_reboot() {
         assert_eq!(gate["source"]["from"], "cache");
         assert_eq!(gate["source"]["measured_by"], first.as_str());
         assert_eq!(gate["former"].as_array().unwrap().len(), 6, "the evidence stays with it");
+        let run = house.runs()[1].clone();
+        let is_written = house.path(&format!("results/journal/{run}.jsonl")).exists();
+        assert_eq!(is_written, outcome == "SUCCESS", "what is known not to help is not even tried");
         assert!(words(&house).contains("(from the cache"), "{}", words(&house));
 
         house.trueup(&["rollback"]).wanted(0);
@@ -251,7 +255,10 @@ fn a_gate_ends_with_its_budget_and_too_few_pairs_show_nothing() {
     assert_eq!(house.outcomes()["host"], "REVERTED");
     assert_eq!(trimmed(&house), before);
     let reason = reason(&house);
-    assert!(reason.contains("within the budget of 700ms, and so few show nothing"), "{reason}");
+    assert!(
+        reason.contains("inconclusive, the budget of 700ms is spent: 1 pair is too few"),
+        "{reason}"
+    );
     assert!(reason.contains("raise the budget"), "{reason}");
     assert_eq!(phase(&house)["gate"]["ended"], "budget");
     assert!(phase(&house)["gate"]["seconds"].as_f64().unwrap() < 30.0);
@@ -298,4 +305,100 @@ fn a_plan_says_what_it_takes_to_keep_the_changes() {
     let wanted = "kept only if `/bin/sh measure` gains more than 2% (90% sure, within 30s)";
     assert!(shown.contains(wanted), "{shown}");
     assert!(!house.path("n").exists(), "a plan measures nothing");
+}
+
+fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What `plan` says, with its exit code, which tells whether there are changes to make.
+fn plan(house: &House, code: i32) -> String {
+    let ended = house.trueup(&["plan", "p.yaml", "--detailed-exitcode"]).wanted(code);
+    in_one_line(&ended.stdout)
+}
+
+fn explain(house: &House, more: &[&str]) -> String {
+    let arguments = ["cache", "explain", "host", "p.yaml", "--sysroot", "host"];
+    house.trueup(&[&arguments, more].concat()).wanted(0).stdout
+}
+
+#[test]
+fn a_plan_knows_a_remembered_verdict_and_whether_any_change_is_to_come() {
+    for (new, code, outcome) in [(1100, 5, "SUCCESS"), (900, 0, "REVERTED")] {
+        let house = house(new, 10, "min_gain: 1%");
+        let before = plan(&house, 5);
+        assert!(before.contains("verdict to be measured: never measured here"), "{before}");
+        assert!(
+            before.contains("3 changes of the host") && before.contains("1 gate to be measured")
+        );
+        house.trueup(&["run", "p.yaml"]).wanted(0);
+        let run = house.runs()[0].clone();
+        house.trueup(&["rollback"]).wanted(0);
+        let took = measured(&house);
+
+        let after = plan(&house, code);
+        let (swappiness, count, verdict) = if outcome == "SUCCESS" {
+            ("swappiness: 60 -> 10", "3 changes of the host", "kept, measured ")
+        } else {
+            ("swappiness stays 60: 10 was not shown to help", "0 changes", "not kept, measured ")
+        };
+        for told in [swappiness, count, verdict, &format!("measured by run {run}")] {
+            assert!(after.contains(told), "{told}\n{after}");
+        }
+        assert!(!after.contains("to be measured"), "{after}");
+
+        // What the plan says is what the run does.
+        house.trueup(&["plan", "p.yaml", "-o", "plan.json"]).wanted(0);
+        house.trueup(&["run", "--plan", "plan.json"]).wanted(0);
+        assert_eq!(house.outcomes()["host"], outcome);
+        assert_eq!(phase(&house)["gate"]["source"]["from"], "cache");
+        assert_eq!(measured(&house), took);
+
+        house.trueup(&["rollback"]).wanted(0);
+        house.trueup(&["cache", "clear", "gate"]).wanted(0);
+        let stale = house.trueup(&["run", "--plan", "plan.json"]).wanted(5).stderr;
+        assert!(stale.contains("verdict of the gate of `host`"), "{stale}");
+    }
+}
+
+#[test]
+fn an_explanation_tells_what_a_verdict_depends_on_and_what_has_changed_since() {
+    let house = house(900, 10, "min_gain: 1%");
+    let never = explain(&house, &[]);
+    assert!(never.contains("host (cpu_governor): the cache is not asked"), "{never}");
+    assert!(never.contains("gate of host: miss: never measured here"), "{never}");
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    let run = house.runs()[0].clone();
+    let hit = explain(&house, &[]);
+    assert!(hit.contains("gate of host: hit\n  not kept: "), "{hit}");
+    assert!(hit.contains("-10.0% (-") && hit.contains(&format!("of run {run}")), "{hit}");
+    assert!(!hit.contains("decided 10"), "nothing has drifted: {hit}");
+
+    house.put("measure", &format!("{MEASURE}# another program\n"));
+    house.put(SWAPPINESS, "33\n");
+    for against in [&[][..], &["--against", &run]] {
+        let miss = explain(&house, against);
+        assert!(miss.contains("gate of host: miss: what it depends on has changed"), "{miss}");
+        assert!(miss.contains("\n  depends.file measure:\n      \""), "{miss}");
+        let from = "\n  changes./proc/sys/vm/swappiness.from: \"60\" -> \"33\"\n";
+        assert!(miss.contains(from), "{miss}");
+    }
+    let told: Value = serde_json::from_str(&explain(&house, &["--json"])).unwrap();
+    assert_eq!((&told["answer"], &told["gate"]["answer"]), (&"not_asked".into(), &"miss".into()));
+    assert_eq!(told["gate"]["against"]["run"], run.as_str());
+}
+
+#[test]
+fn a_verdict_depends_on_the_files_that_its_phase_declares() {
+    let house = house_with(900, 10, "min_gain: 1%", "    cache: { inputs: [app.conf] }\n");
+    house.put("app.conf", "one");
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    let took = measured(&house);
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    assert_eq!(measured(&house), took);
+    house.put("app.conf", "two");
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    assert_eq!(measured(&house), 2 * took);
+    let miss = phase(&house)["gate"]["source"]["miss"].as_str().unwrap().to_owned();
+    assert!(miss.contains("inputs.app\\.conf changed") || miss.contains("inputs.app.conf changed"));
 }

@@ -34,6 +34,11 @@ impl House {
         Self(tempfile::tempdir().unwrap())
     }
 
+    /// A place in memory, where there is some for files: a disk takes its time to make and to forget thousands of them.
+    pub fn in_memory() -> Self {
+        Self(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
+    }
+
     /// A place with a pipeline `p.yaml` of these phases.
     pub fn with_phases(phases: &str) -> Self {
         let house = Self::new();
@@ -289,4 +294,12 @@ impl Ended {
     pub fn told(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
+}
+
+/// True when a process of the program listens to signals: the next that it does is to ask for the lock.
+pub fn hears_signals(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask & (1 << (Signal::SIGXFSZ as i32 - 1)) != 0
 }

@@ -9,12 +9,14 @@
 
 mod cache;
 mod command;
+mod config_file;
 mod crash;
 mod documents;
 mod engine;
 mod faults;
 mod gate;
 mod governor;
+mod host;
 mod house;
 mod language;
 mod plan;
@@ -24,6 +26,7 @@ mod record;
 mod reports;
 mod resume;
 mod secrets;
+mod settings;
 mod shell;
 mod signals;
 mod texts;

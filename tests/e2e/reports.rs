@@ -196,3 +196,60 @@ fn two_runs_differ_in_what_they_decided_and_measured_beyond_noise() {
     let same = house.trueup(&["report", "diff"]).wanted(0).stdout;
     assert!(same.contains("decisions: no difference"), "the cache was asked:\n{same}");
 }
+
+#[test]
+fn an_export_of_a_damaged_record_tells_the_line_and_prints_what_was_written() {
+    let house = House::with_phases("  a: { uses: command, with: { argv: [/bin/true] } }\n");
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    let run = house.runs().remove(0);
+    let path = format!("results/runs/{run}/events.jsonl");
+    let whole = house.get(&path);
+    let lines: Vec<&str> = whole.lines().collect();
+    let without_second = [&lines[..1], &lines[2..]].concat().join("\n") + "\n";
+    for (record, told) in [
+        ("random bytes\n".to_owned(), ":1 is not an event record"),
+        (whole.replacen("\"v\":1", "\"v\":99", 1), ":1 has version 99"),
+        (without_second, ":2 is event 2"),
+        (whole[..whole.len() - 20].to_owned(), "ends before the run did"),
+    ] {
+        house.put(&path, &record);
+        let ended = house.trueup(&["report", "export", "--format", "json", &run]).wanted(1);
+        let words = ended.stderr.replace(['|', ' ', '\n'], "");
+        assert!(ended.stderr.contains("report::record"), "{}", ended.stderr);
+        assert!(words.contains(&told.replace(' ', "")), "{told}: {}", ended.stderr);
+        assert_eq!(ended.stdout, house.get("results/latest.json"), "{told}");
+    }
+}
+
+#[test]
+fn a_run_at_work_is_shown_as_one_and_the_last_run_is_not_that_of_a_wrong_clock() {
+    let house = House::with_phases(
+        "  a: { uses: command, with: { shell: true, argv: 'echo $$ > shell; exec sleep 600' } }\n",
+    );
+    let run = house.start(&["run", "p.yaml"]);
+    house.wait_for_number("shell");
+    let name = house.runs().remove(0);
+    let listed = house.trueup(&["report", "list"]).wanted(0).stdout;
+    assert!(listed.contains("AT WORK") && !listed.contains("CUT OFF"), "{listed}");
+    let shown = house.trueup(&["report", "show"]).wanted(0).stdout;
+    assert!(shown.starts_with("AT WORK") && shown.contains("still at work"), "{shown}");
+    run.signal(nix::sys::signal::Signal::SIGTERM);
+    run.end().wanted(143);
+    // A run of a clock that was ahead, junk, and then another run.
+    let ahead = "29991231T235959Z-00000abc";
+    for file in ["events.jsonl", "report.json"] {
+        let content = house.get(&format!("results/runs/{name}/{file}"));
+        house.put(&format!("results/runs/{ahead}/{file}"), &content.replace(&name, ahead));
+    }
+    house.put("results/order", &format!("{name}\n{ahead}\n"));
+    std::fs::create_dir(house.path("results/runs/zzz")).unwrap();
+    house.put(
+        "p.yaml",
+        "version: 1\nphases:\n  a: { uses: command, with: { argv: [/bin/true] } }\n",
+    );
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    let shown = house.trueup(&["report", "show"]).wanted(0).stdout;
+    assert!(shown.starts_with("SUCCESS"), "{shown}");
+    let before = house.trueup(&["report", "show", "last~1"]).wanted(0).stdout;
+    assert!(before.contains(ahead), "{before}");
+}

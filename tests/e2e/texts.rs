@@ -33,7 +33,9 @@ fn every_bad_pipeline_is_refused_with_its_place_its_line_and_a_remedy() {
         let name = path.file_stem().unwrap().to_str().unwrap();
         let ended = run(name, "run");
         let place = format!("tests/pipelines/bad/{name}.yaml:");
-        let is_code = |line: &&str| line.starts_with("pipeline::") || line.starts_with("plan::");
+        let is_code = |line: &&str| {
+            ["pipeline::", "plan::", "suite::"].iter().any(|code| line.starts_with(code))
+        };
         let errors = ended.stderr.lines().filter(is_code).count();
         let checks = [
             ("exit code", ended.code == 2),

@@ -200,6 +200,8 @@ pub fn run(drawn: &[Drawn], jobs: usize, stop: Stop) -> Recorded {
     let sysroot = Sysroot::at(place.path().join("host"));
     let url = "sqlite::memory:".parse().unwrap_or_else(|_| "sqlite://none.db".parse().unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let hold = trueup::engine::hold(&results_dir, &clock, &shutdown, None);
+    let hold = runtime.block_on(hold).unwrap();
     let options = RunOptions {
         secrets: trueup::secret::Secrets::default(),
         plan: Arc::new(plan(drawn)),
@@ -219,7 +221,7 @@ pub fn run(drawn: &[Drawn], jobs: usize, stop: Stop) -> Recorded {
         progress: ProgressBoard::default(),
         trials: Arc::new(TrialStore::new(url, "host".to_owned(), clock)),
         earlier: Earlier::default(),
-        wait: None,
+        hold,
     };
     let end = runtime.block_on(trueup::engine::run(options)).unwrap();
     let run = results_dir.display().to_string();

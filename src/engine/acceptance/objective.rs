@@ -5,18 +5,14 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::disk;
 use crate::host::process::ProcessSpec;
-use crate::phase::{Context, Dependencies, LoadShape, PhaseError, capacity};
+use crate::phase::{Context, Dependencies, LoadShape, Parameters, PhaseError, capacity};
 use crate::pipeline::GateObjective;
 
 /// Most output of a command that is looked at, in bytes.
 const OUTPUT_LIMIT: usize = 64 << 10;
-
-/// The largest file of a command, program or script, of which the digest is taken.
-const FILE_LIMIT: u64 = 256 << 20;
 
 /// Longest time of a command that nobody ends before: the gate's budget does.
 const FOREVER: Duration = Duration::from_hours(8760);
@@ -39,21 +35,41 @@ pub(super) fn depends_on(
     match objective {
         GateObjective::ServiceThroughput | GateObjective::P99 => {
             parts.insert("program".to_owned(), cx.run.program_digest()?.into());
-            parts.insert("service".to_owned(), json!(cx.service()?.parameters()));
+            parts.insert("service".to_owned(), json!(parameters(cx)?));
             parts.insert("load".to_owned(), json!(LoadShape::default()));
         }
         GateObjective::Command { argv, .. } => {
+            let folder = cx.run.digests.place(&cx.run.pipeline_dir);
+            parts.insert("folder".to_owned(), folder.into());
             // What is no file is a name that is looked up in PATH, or an option, and stands in the manifest as it is.
             for arg in argv {
-                if let Ok(content) = disk::read_bounded(&cx.run.pipeline_dir.join(arg), FILE_LIMIT)
-                {
-                    let digest = blake3::hash(&content).to_hex().to_string();
-                    parts.insert(format!("file {arg}"), digest.into());
+                let path = cx.run.pipeline_dir.join(arg);
+                // A pipe or a device has no content of its own.
+                if path.is_file() {
+                    parts.insert(format!("file {arg}"), cx.run.digest(&path)?.into());
                 }
             }
         }
     }
     Ok(parts)
+}
+
+/// What the service is told that is measured. Before it runs, as when a plan is made, that is what the phases upstream
+/// have decided, of which the nearest has the last word.
+fn parameters(cx: &Context) -> Result<Parameters, PhaseError> {
+    let none = match cx.service() {
+        Ok(service) => return Ok(service.parameters()),
+        Err(none) => none,
+    };
+    let mut foreseen = Parameters::new();
+    cx.upstream.each(&mut |_, outputs| {
+        let decided = outputs.get("parameters").and_then(Value::as_object);
+        for (name, value) in decided.into_iter().flatten() {
+            foreseen.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        false
+    });
+    if foreseen.is_empty() { Err(none) } else { Ok(foreseen) }
 }
 
 /// Measures once.
@@ -112,6 +128,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::database::DatabaseUrl;
+    use crate::disk;
     use crate::event::{PhaseName, ProgressBoard, RunId};
     use crate::host::leash::Leash;
     use crate::host::{Facts, Sysroot};
@@ -171,7 +188,10 @@ mod tests {
             leash: Leash::new("/bin/true".into(), dir, "test"),
             digests: Digests::default(),
         };
-        let upstream = Arc::new(vec![(name("service"), serde_json::Value::Null)]);
+        let upstream = Arc::new(vec![
+            (name("tuned"), json!({ "parameters": { "threads": 1 } })),
+            (name("service"), json!({ "parameters": { "threads": 4, "queue": 9 } })),
+        ]);
         let (events, _) = tokio::sync::mpsc::unbounded_channel();
         Context::new(name("host"), Arc::new(run), upstream, CancellationToken::new(), events)
     }
@@ -182,6 +202,8 @@ mod tests {
         let cx = context(dir.path());
         let none = measure(&GateObjective::P99, &cx).await.unwrap_err().told();
         assert!(none.contains("let it need a phase that `uses: service`"), "{none}");
+        let foreseen = depends_on(&GateObjective::P99, &cx).unwrap();
+        assert_eq!(foreseen["service"], json!({ "threads": 1, "queue": 9 }), "before it runs");
 
         let database = format!("sqlite://{}", dir.path().join("ledger.db").display());
         let config = Config { difficulty: 4, ..Config::new(database.parse().unwrap()) };
@@ -207,7 +229,7 @@ mod tests {
         let objective = GateObjective::Command { argv, minimize: false };
         let cx = context(dir.path());
         let before = depends_on(&objective, &cx).unwrap();
-        assert_eq!(before.keys().collect::<Vec<_>>(), ["file /bin/sh", "file measure"]);
+        assert_eq!(before.keys().collect::<Vec<_>>(), ["file /bin/sh", "file measure", "folder"]);
         disk::replace(&dir.path().join("measure"), b"echo 2").unwrap();
         let after = depends_on(&objective, &cx).unwrap();
         assert_eq!(before["file /bin/sh"], after["file /bin/sh"]);

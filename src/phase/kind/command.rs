@@ -226,7 +226,12 @@ impl Kind for Command {
             PhaseError::new(format!("could not find the program `{name}`"))
                 .help("install it, or give its path")
         })?;
-        Ok([("program".to_owned(), cx.run.digest(&path)?.into())].into())
+        let folder = cx.run.digests.place(&folder(with, cx).unwrap_or_default());
+        Ok([
+            ("program".to_owned(), cx.run.digest(&path)?.into()),
+            ("folder".to_owned(), folder.into()),
+        ]
+        .into())
     }
 
     async fn decide(with: &With, _: &Observation, cx: &Context) -> Result<Decision, PhaseError> {

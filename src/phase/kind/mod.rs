@@ -1,6 +1,7 @@
 //! The kinds of phases. Each knows the contract and the islands, and no other kind.
 
 mod command;
+mod config_file;
 mod cpu_governor;
 mod db_pool;
 mod integration_tests;
@@ -9,6 +10,7 @@ mod service;
 mod tune;
 
 pub use command::Command;
+pub use config_file::ConfigFile;
 pub use cpu_governor::CpuGovernor;
 pub use db_pool::DbPool;
 pub use integration_tests::IntegrationTests;

@@ -6,6 +6,8 @@
 use std::fmt::Write as _;
 
 use crate::event::{ChangeResult, OverallStatus};
+use crate::measure::model::{Comparison, Measurement};
+use crate::report::text::figure;
 use crate::report::triage::{Triage, late, word};
 use crate::report::{PhaseReport, Report};
 use crate::shown;
@@ -141,11 +143,23 @@ fn measurements(report: &Report, page: &mut Page) {
     page.line("| phase | what | value | unit | samples |");
     page.line("| --- | --- | ---: | --- | ---: |");
     for (name, one) in made.iter().take(ROWS) {
-        let value = crate::report::text::figure(one.value);
+        let value = value(one);
         let cells = [name.as_str(), &one.name, &value, &one.unit, &one.samples.len().to_string()];
         page.line(&row(&cells));
     }
     more(made.len(), page);
+}
+
+/// A quantity; the ratio of a comparison with its interval and what that shows.
+fn value(measured: &Measurement) -> String {
+    let value = figure(measured.value);
+    match measured.comparison() {
+        None => value,
+        Some(Comparison { low, high, verdict, .. }) if high < f64::MAX => {
+            format!("{value} ({} to {}): {}", figure(low), figure(high), verdict.word())
+        }
+        Some(Comparison { verdict, .. }) => format!("{value}: {}", verdict.word()),
+    }
 }
 
 /// Says how many rows were left out.
@@ -181,7 +195,8 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::samples::rich;
+    use crate::measure::model::Verdict;
+    use crate::report::samples::{gain, rich};
 
     #[test]
     fn a_run_is_told_in_tables_and_no_text_of_it_is_markup() {
@@ -225,6 +240,15 @@ mod tests {
             | pool | p99 | 0.250 | ms | 1 |
             "##
         );
+    }
+
+    #[test]
+    fn a_ratio_is_never_without_what_its_comparison_shows() {
+        let mut report = rich();
+        report.phases["pool"].measurements.push(gain(Verdict::Inconclusive));
+        let text = markdown(&report, usize::MAX);
+        let row = "| pool | gain | 1.080 (0.950 to 1.210): inconclusive | ratio | 1 |";
+        assert!(text.contains(row), "{text}");
     }
 
     #[test]

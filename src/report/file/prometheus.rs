@@ -10,6 +10,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use crate::event::OverallStatus;
+use crate::measure::model::{Measurement, Verdict};
 use crate::report::{CacheReport, PhaseReport, Report};
 
 const STATUSES: [OverallStatus; 4] = [
@@ -29,17 +30,22 @@ pub fn write(report: &Report, to: &mut dyn Write) -> io::Result<()> {
     of_phases(report, &mut page)?;
     page.family(
         "trueup_measurement",
-        "What a phase measured, by name and unit; the last one of each name.",
+        "What a phase measured, by name and unit; the last one of each name. No ratio that was not shown to be a gain.",
     )?;
     for (name, phase) in &report.phases {
-        let last: BTreeMap<_, _> =
-            phase.measurements.iter().map(|one| ((&one.name, &one.unit), one.value)).collect();
+        let told = phase.measurements.iter().filter(|one| is_shown(one));
+        let last: BTreeMap<_, _> = told.map(|one| ((&one.name, &one.unit), one.value)).collect();
         for ((what, unit), value) in last {
             let labels = [("phase", name.as_str()), ("name", what), ("unit", unit)];
             page.sample("trueup_measurement", &labels, value)?;
         }
     }
     Ok(())
+}
+
+/// False for the ratio of a comparison that did not show a gain: a number alone would claim one.
+fn is_shown(measured: &Measurement) -> bool {
+    measured.comparison().is_none_or(|comparison| comparison.verdict == Verdict::Helps)
 }
 
 fn of_run(report: &Report, page: &mut Page<'_>) -> io::Result<()> {
@@ -189,7 +195,7 @@ impl fmt::Display for Number {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::samples::rich;
+    use crate::report::samples::{gain, rich};
     use std::collections::BTreeSet;
 
     /// A sample as it was read: its name with its labels, and its value.
@@ -291,6 +297,18 @@ mod tests {
             ),
         ] {
             assert_eq!(samples.get(&series), Some(&value), "{series} in {samples:#?}");
+        }
+    }
+
+    #[test]
+    fn a_ratio_that_was_not_shown_to_be_a_gain_is_no_metric() {
+        let series = "trueup_measurement pipeline=opt\"imize\\ phase=pool name=gain unit=ratio";
+        for (verdict, told) in
+            [(Verdict::Helps, Some(&1.08)), (Verdict::Harms, None), (Verdict::Inconclusive, None)]
+        {
+            let mut report = rich();
+            report.phases["pool"].measurements.push(gain(verdict));
+            assert_eq!(written(&report).get(series), told, "{verdict:?}");
         }
     }
 

@@ -1,13 +1,16 @@
 //! `integration_tests`: a suite of checks against the running service, each with what was seen and what was wanted.
 //!
 //! Nothing is remembered: a check that passed yesterday says nothing of today. Checks run in the order of the
-//! suite, because a later one may rest on an earlier one (a replay needs a first time).
+//! suite, because a later one may rest on an earlier one (a replay needs a first time). The suite's file is read before
+//! anything runs, so that mistakes in it are told with those of the pipeline; and again by its phase, when all values
+//! of its expressions are known.
 
 mod http;
+mod reader;
 mod sql;
 mod suite;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -17,7 +20,7 @@ use serde_json::{Map, Value};
 use crate::event::{Check, CheckState};
 use crate::host::process::ProcessSpec;
 use crate::measure::model::Measurement;
-use crate::phase::{Applicability, Context, Kind, PhaseError, capacity};
+use crate::phase::{Applicability, Attachment, Beforehand, Context, Kind, PhaseError, capacity};
 use suite::{CommandCheck, Suite, SuiteCheck, ThroughputCheck, What};
 
 /// Longest time of one command of a suite, unless it says otherwise.
@@ -64,9 +67,15 @@ impl Kind for IntegrationTests {
         "runs a suite of HTTP, SQL, command and throughput checks against the service";
     const REVISION: u32 = 1;
     const CACHED: bool = false;
+    const ATTACHES: bool = true;
     type With = With;
     type Observation = Observation;
     type Decision = Decision;
+
+    fn attachment(known: &Beforehand, dir: &Path) -> Option<Attachment> {
+        let path = dir.join(known.with.get("suite")?.as_str()?);
+        Some(suite::beforehand(&path, known))
+    }
 
     async fn observe(with: &With, cx: &Context) -> Result<Applicability<Observation>, PhaseError> {
         let path = cx.run.pipeline_dir.join(&with.suite);

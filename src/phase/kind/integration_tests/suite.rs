@@ -18,55 +18,36 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::reader::{Open, Reader};
 use crate::database::SealedUrl;
-use crate::diagnostic::{Diagnostic, Diagnostics, Place, Source};
+use crate::diagnostic::{Diagnostic, Diagnostics, Source};
 use crate::disk;
-use crate::phase::LoadShape;
-use crate::pipeline::{Scope, Sources, parse_yaml, render};
+use crate::phase::{Attachment, Beforehand, LoadShape};
 use crate::unit::Span;
 
 /// Largest suite.
 const LIMIT: u64 = 1 << 20;
 
 /// A suite.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default)]
 pub(super) struct Suite {
-    /// 1.
-    #[serde(rename = "version")]
-    _version: Version,
     /// In the order in which they run.
     pub(super) checks: Vec<SuiteCheck>,
 }
 
-/// The one version there is.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(try_from = "u32")]
-struct Version;
-
-impl TryFrom<u32> for Version {
-    type Error = &'static str;
-    fn try_from(number: u32) -> Result<Self, Self::Error> {
-        if number == 1 { Ok(Self) } else { Err("write `version: 1`") }
-    }
-}
-
 /// One check.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug)]
 pub(super) struct SuiteCheck {
     /// What it says, as a sentence.
     pub(super) name: String,
     /// True when it may fail without failing the phase.
-    #[serde(default)]
     pub(super) optional: bool,
     /// What is done.
-    #[serde(flatten)]
     pub(super) what: What,
 }
 
 /// What a check does.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug)]
 pub(super) enum What {
     /// Asks the service over HTTP.
     Http(HttpCheck),
@@ -149,20 +130,27 @@ pub(super) struct ThroughputCheck {
 
 /// Reads a suite, with `vars` for its expressions.
 pub(super) fn read(path: &Path, vars: &Map<String, Value>) -> Result<Suite, Diagnostics> {
-    let text = disk::read_text(path, LIMIT)
-        .map_err(|error| Diagnostic::from_error("suite::file", &error))?;
-    let source = Source::new(path, text);
-    let root = parse_yaml(&source).map_err(|error| *error)?;
-    let scope = Scope { vars: vars.clone().into(), ..Scope::default() };
-    let sources = Sources::from(Arc::clone(&source));
-    let value = render(&root, &scope, &sources).map_err(Diagnostics)?;
-    serde_path_to_error::deserialize(&value).map_err(|error| {
-        let steps: Vec<String> =
-            error.path().to_string().split(['.', '[', ']']).map(str::to_owned).collect();
-        let steps: Vec<String> = steps.into_iter().filter(|step| !step.is_empty()).collect();
-        let place = Place { source, span: root.span_of(&steps).bytes() };
-        Diagnostic::error("suite::value", format!("`{}`: {}", error.path(), error.inner()))
-            .at(place, "")
-            .into()
-    })
+    let source = load(path)?;
+    let (suite, wrong) = Reader::new(source, vars, Open::default()).suite();
+    if wrong.is_empty() { Ok(suite) } else { Err(Diagnostics(wrong)) }
+}
+
+/// Reads a suite before all of its variables have a value, and tells what is wrong with it as far as that is known.
+pub(super) fn beforehand(path: &Path, known: &Beforehand) -> Attachment {
+    let key = "suite";
+    let source = match load(path) {
+        Ok(source) => source,
+        Err(wrong) => return Attachment { key, source: None, wrong: vec![wrong] },
+    };
+    let vars = known.with.get("vars").and_then(Value::as_object).cloned().unwrap_or_default();
+    let (_, wrong) = Reader::new(Arc::clone(&source), &vars, Open::of(&known.open)).suite();
+    Attachment { key, source: Some(source), wrong }
+}
+
+fn load(path: &Path) -> Result<Arc<Source>, Diagnostic> {
+    let text = disk::read_text(path, LIMIT).map_err(|error| {
+        Diagnostic::from_error("suite::file", &error)
+            .help("a relative path starts at the folder of the pipeline that is run")
+    })?;
+    Ok(Source::new(path, text))
 }

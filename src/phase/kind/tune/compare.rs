@@ -43,7 +43,7 @@ pub(super) async fn compare(
     let mut measurement = Measurement::once("gain", comparison.ratio, "ratio")
         .with_detail("incumbent", json!(pairs.a))
         .with_detail("challenger", json!(pairs.b))
-        .with_detail("comparison", json!(comparison));
+        .compared(&comparison);
     measurement.samples = pairs.log_ratios().iter().map(|ratio| ratio.exp()).collect();
     cx.measured(measurement);
     Ok(comparison)
