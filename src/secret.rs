@@ -144,6 +144,12 @@ fn split(text: &str) -> Option<(&str, &str, &str)> {
     Some((&text[..start], &text[start..end], &text[end..]))
 }
 
+/// A text from elsewhere, in which no marker is one: it is taken apart, so that it can't ask for a value further on.
+#[must_use]
+pub fn taken_apart(text: String) -> String {
+    if text.contains(OPEN) { text.replace(OPEN, "⟦ secret ") } else { text }
+}
+
 /// Whether a secret would stand in a text: any marker, declared or not.
 #[must_use]
 pub fn stands_in(text: &str) -> bool {
@@ -363,9 +369,7 @@ impl Secrets {
         if self.is_empty() {
             return;
         }
-        if text.contains(OPEN) {
-            *text = text.replace(OPEN, "⟦ secret ");
-        }
+        *text = taken_apart(std::mem::take(text));
         self.hide(text);
     }
 

@@ -431,12 +431,16 @@ pub(super) struct RollbackArgs {
     pub(super) state: StateArgs,
 }
 
-/// A file that is written, or replaced: a device or a folder must not be. Whether its folder is there is asked before
-/// anything is done, as one that is misspelt would be made.
+/// A file that is written, or replaced: a device or a folder must not be, and of a link it is the file that it leads
+/// to. Whether its folder is there is asked before anything is done, as one that is misspelt would be made.
 fn new_file(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
-    if path.exists() && !path.is_file() {
+    let is_link = path.is_symlink();
+    if (is_link || path.exists()) && !path.is_file() {
         return Err("that is not a file".to_owned());
+    }
+    if is_link {
+        return path.canonicalize().map_err(|error| format!("that link leads nowhere: {error}"));
     }
     match path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
         Some(folder) => Err(format!("there is no folder {}", folder.display())),
@@ -471,7 +475,8 @@ fn report_file(text: &str) -> Result<(ReportFormat, PathBuf), String> {
     }
     let path =
         new_file(text).map_err(|told| format!("{told}; `trueup report export` prints a report"))?;
-    if format == ReportFormat::Prometheus && path.extension().is_none_or(|end| end != "prom") {
+    let extension = Path::new(text).extension();
+    if format == ReportFormat::Prometheus && extension.is_none_or(|end| end != "prom") {
         return Err("the collector reads only files that end in `.prom`".to_owned());
     }
     Ok((format, path))

@@ -12,6 +12,7 @@ mod guard;
 mod host;
 mod load;
 mod man;
+mod output;
 mod pipelines;
 mod plan;
 mod powd;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::args::{PipelineArgs, PlanArgs, RunArgs, StateArgs};
 use super::exit::{ExitCode, Failure};
 use super::run::{Bound, looking_context};
-use super::{terminal, wire};
+use super::{output, terminal, wire};
 use crate::cache::CacheDirectory;
 use crate::change::Change;
 use crate::clock::Clock;
@@ -35,8 +35,9 @@ pub(super) fn plan(options: &PlanArgs) -> Result<ExitCode, Failure> {
     }
     let cache = CacheDirectory::new(options.state.cache_dir.clone(), Clock::system());
     let memory = Memory::Use(cache.read_only());
-    let Made { file, .. } = make(&options.pipeline, &options.state, &memory)?;
+    let Made { file, bound, .. } = make(&options.pipeline, &options.state, &memory)?;
     if let Some(path) = &options.output {
+        output::refuse_own(path, &bound.plan.pipeline, &options.state)?;
         file.write(path).map_err(|error| Failure::because("plan::file", &error))?;
     }
     if options.json {

@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use super::args::{PipelineArgs, ProgressMode, RunArgs, StateArgs};
 use super::exit::{self, ExitCode, Failure};
 use super::resume::{refuse_other, resumed};
-use super::{plan, terminal, wire};
+use super::{output, plan, terminal, wire};
 use crate::cache::CacheDirectory;
 use crate::clock::Clock;
 use crate::database::DatabaseUrl;
@@ -42,9 +42,12 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
     }
     let (earlier, pipeline) = resumed(options)?;
     // Before it waits for another run: what is wrong with a pipeline is told at once.
-    let asked = match &options.plan {
-        Some(path) => Asked::Planned(path),
-        None => Asked::Bound(Box::new(bind(&pipeline, &earlier, &options.state)?)),
+    let asked = if let Some(path) = &options.plan {
+        Asked::Planned(path)
+    } else {
+        let bound = bind(&pipeline, &earlier, &options.state)?;
+        refuse_own(options, &bound.plan)?;
+        Asked::Bound(Box::new(bound))
     };
     let workers = wire::runtime()?;
     // Signals are heard among the workers, whatever the order of the run is at.
@@ -54,7 +57,11 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
     let hold = front.block_on(hold(&options.state.results, &clock, &shutdown, wait));
     let hold = hold.map_err(|error| refused(&error, shutdown.signal()))?;
     let Bound { plan, facts, secrets } = match asked {
-        Asked::Planned(path) => plan::held(path, &options.state, &pipeline.sysroot)?,
+        Asked::Planned(path) => {
+            let bound = plan::held(path, &options.state, &pipeline.sysroot)?;
+            refuse_own(options, &bound.plan)?;
+            bound
+        }
         Asked::Bound(bound) => *bound,
     };
     let progress = ProgressBoard::default();
@@ -98,6 +105,12 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
         let _ = write!(std::io::stdout().lock(), "\n{text}");
     }
     Ok(code)
+}
+
+/// Refuses reports that would replace what is not theirs.
+fn refuse_own(options: &RunArgs, plan: &Plan) -> Result<(), Failure> {
+    let mut files = options.report.iter();
+    files.try_for_each(|(_, path)| output::refuse_own(path, &plan.pipeline, &options.state))
 }
 
 /// Says that another run must end before this one begins.

@@ -17,7 +17,7 @@ use crate::phase::standard;
 use crate::pipeline::{draft, parse_scalar};
 use crate::plan::{Binding, Plan, Selection, bind_draft};
 use crate::report::file::last_durations;
-use crate::secret::{Doubt, Secrets, Source};
+use crate::secret::{Doubt, Secrets, Source, taken_apart};
 
 /// The host below a prefix.
 pub(super) fn sysroot(prefix: &Path) -> Result<Sysroot, Failure> {
@@ -47,7 +47,7 @@ pub(super) fn plan(options: &PipelineArgs) -> Result<(Plan, Facts), Failure> {
             set: options
                 .set
                 .iter()
-                .map(|(name, value)| (name.clone(), parse_scalar(value)))
+                .map(|(name, value)| (name.clone(), parse_scalar(&taken_apart(value.clone()))))
                 .collect(),
             selection: Selection {
                 only: options.only.clone(),
@@ -139,7 +139,8 @@ fn read_secrets(plan: &Plan) -> Reading {
 fn environment() -> Map<String, Value> {
     std::env::vars_os()
         .filter_map(|(name, value)| {
-            Some((name.into_string().ok()?, Value::String(value.into_string().ok()?)))
+            let value = taken_apart(value.into_string().ok()?);
+            Some((name.into_string().ok()?, Value::String(value)))
         })
         .collect()
 }

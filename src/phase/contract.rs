@@ -91,6 +91,13 @@ pub struct WithError {
 }
 
 impl WithError {
+    /// Says what would help, where that is known.
+    #[must_use]
+    pub fn maybe_help(mut self, help: Option<String>) -> Self {
+        self.help = help.or(self.help);
+        self
+    }
+
     /// An error at a key of `with`.
     #[must_use]
     pub fn at(key: &str, message: impl Into<String>) -> Self {

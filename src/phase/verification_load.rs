@@ -47,6 +47,24 @@ impl Default for LoadShape {
     }
 }
 
+impl LoadShape {
+    /// What is wrong with it beyond types.
+    #[must_use]
+    pub fn flaw(&self) -> Option<&'static str> {
+        if !(1..=10_000).contains(&self.clients) {
+            Some("`clients` must be from 1 to 10000")
+        } else if !(1..=1024).contains(&self.batch) {
+            Some("`batch` must be from 1 to 1024")
+        } else if !(1..=32).contains(&self.difficulty) {
+            Some("`difficulty` must be from 1 to 32")
+        } else if self.duration.0.is_zero() || self.duration.0 > Duration::from_hours(1) {
+            Some("`duration` must be more than nothing, and an hour at most")
+        } else {
+            None
+        }
+    }
+}
+
 /// Load of one service.
 #[derive(Debug, Clone, Copy)]
 pub struct VerificationLoad {

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::place::{Extent, Sources};
 use super::token::{Word, words_of_expression, words_of_text};
 use super::tree::{Node, Tree};
-use super::{comparison, secret, undefined};
+use super::{comparison, sealed, secret, undefined};
 use crate::diagnostic::Diagnostic;
 
 /// The expression engine, which knows no files and no templates but those given to it.
@@ -290,7 +290,7 @@ fn render_text(text: &str, context: &minijinja::Value) -> Result<Value, Trouble>
     let rendered = within_length(text).and_then(|()| Ok(ENGINE.render_str(text, context)?));
     let rendered =
         rendered.map_err(|error| Trouble::of(&error, text, &words_of_text(text), context))?;
-    match comparison::of_text(text, context) {
+    match sealed::of_text(text, context).or_else(|| comparison::of_text(text, context)) {
         Some(trouble) => Err(trouble),
         None => Ok(Value::String(rendered)),
     }
@@ -307,7 +307,8 @@ pub fn evaluate_condition(expression: &str, frame: &Frame) -> Result<bool, Troub
 /// What is wrong with a condition whatever the values are that it does not know yet, if anything can be told.
 #[must_use]
 pub fn doubt_condition(expression: &str, frame: &Frame) -> Option<Trouble> {
-    comparison::of_known(expression, &frame.context)
+    let context = &frame.context;
+    sealed::of_expression(expression, context).or_else(|| comparison::of_known(expression, context))
 }
 
 fn evaluate(expression: &str, context: &minijinja::Value) -> Result<minijinja::Value, Trouble> {
@@ -323,7 +324,8 @@ fn evaluate(expression: &str, context: &minijinja::Value) -> Result<minijinja::V
         let whole = Trouble { message: told, part, ..Trouble::default() };
         return Err(found.unwrap_or(whole));
     }
-    comparison::of_expression(expression, context).map_or(Ok(value), Err)
+    let trouble = sealed::of_expression(expression, context);
+    trouble.or_else(|| comparison::of_expression(expression, context)).map_or(Ok(value), Err)
 }
 
 fn within_length(text: &str) -> Result<(), Box<minijinja::Error>> {
@@ -389,7 +391,7 @@ impl Trouble {
     }
 
     /// The same of a text of which the expression is a part.
-    fn in_part(mut self, part: &Range<usize>) -> Self {
+    pub(super) fn in_part(mut self, part: &Range<usize>) -> Self {
         self.part = self.part.start + part.start..self.part.end + part.start;
         self
     }

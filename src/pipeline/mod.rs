@@ -17,6 +17,7 @@ mod place;
 mod policy;
 mod reference;
 pub mod schema;
+mod sealed;
 mod secret;
 mod shape;
 #[cfg(test)]

@@ -39,6 +39,27 @@ pub(super) fn words_of_text(text: &str) -> Vec<Word<'_>> {
     words
 }
 
+/// What stands between the braces of each expression and statement of a text.
+pub(super) fn blocks(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(start) = text[at..].find('{').map(|found| at + found) {
+        at = start + 1;
+        match text.as_bytes().get(at) {
+            Some(b'#') => {
+                at = text[at..].find("#}").map_or(text.len(), |end| at + end + 2);
+            }
+            Some(b'{' | b'%') => {
+                let inside = at + 1;
+                at = read(text, inside, true, &mut Vec::new());
+                found.push(inside..at.saturating_sub(2).max(inside));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
 /// The words of an expression that stands by itself.
 pub(super) fn words_of_expression(text: &str) -> Vec<Word<'_>> {
     let mut words = Vec::new();

@@ -192,3 +192,24 @@ fn a_mistake_far_out_in_a_line_is_drawn_with_what_stands_around_it() {
     let caret = lines[drawn + 1].find('^').unwrap();
     assert_eq!(lines[drawn].find("\"need\""), Some(caret), "{told}");
 }
+
+#[test]
+fn what_no_host_could_do_is_told_before_anything_runs() {
+    let house = House::with_phases(
+        "  pool: { uses: db_pool, with: { url: \"sqlite://a.db\", clients: 99999999 } }\n\
+         \x20 service: { uses: service, with: { database: \"sqlite://a.db\", threads: 100000, queue: 0 } }\n\
+         \x20 load: { uses: tune, needs: [service], with: { space: { threads: { int: [1, 2] } }, load: { clients: 99999999 } } }\n\
+         \x20 names: { uses: tune, needs: [service], with: { space: { thread: { int: [1, 2] } }, objective: { maximize: throughputs } } }\n",
+    );
+    let told = house.trueup(&["check", "p.yaml"]).wanted(2).stderr;
+    for wanted in [
+        "from 1 to 10000 clients can share the pool",
+        "must be from 1 to 1024, and is 100000",
+        "`queue`: must be from 1 to 1048576, and is 0",
+        "`clients` must be from 1 to 10000",
+        "did you mean `threads`?",
+        "did you mean `throughput`?",
+    ] {
+        assert!(told.contains(wanted), "{wanted}: {told}");
+    }
+}

@@ -304,3 +304,58 @@ fn what_a_program_says_begins_no_line_and_moves_no_cursor() {
     assert!(all.contains("x\\n") && all.contains("\\x1b[2Jdone"), "{all}");
     assert!(all.contains("a\\x1b]0;title\\x07b"), "{all}");
 }
+
+#[test]
+fn an_expression_inserts_a_secret_and_does_nothing_else_with_it() {
+    let wrong = [
+        "{{ vars.pw | length }}",
+        "{{ vars.pw == 'x' }}",
+        "a {{ vars.pw | upper }}",
+        "{{ vars.pw[0:5] }}",
+        "{{ vars.pw[0] }}",
+        "{% for c in vars.pw %}{{ c }}{% endfor %}",
+        "{% set x = vars.pw %}{{ x }}",
+        "{{ vars.both | join(',') }}",
+        "{{ 'x' in vars.pw }}",
+    ];
+    let fine = [
+        "{{ vars.pw }}",
+        "a {{ vars.pw }} b",
+        "{{ 'a' ~ vars.pw ~ vars.plain }}",
+        "{{- vars.pw -}}",
+        "{{ vars.pw | default('none') }}",
+        "{{ vars['pw'] if vars.pw else 'none' }}",
+        "{{ vars.plain | upper }}",
+        "{{ vars.plain == 'x' }}",
+    ];
+    for (text, is_fine) in
+        wrong.map(|text| (text, false)).into_iter().chain(fine.map(|text| (text, true)))
+    {
+        let house = House::new();
+        house.put(
+            "p.yaml",
+            &format!(
+                "version: 1\nvars: {{ pw: {{ secret: env, name: PW }}, both: [a, {{ secret: env, name: PW }}], plain: x }}\n\
+                 phases:\n  a: {{ uses: command, with: {{ argv: [echo], env: {{ A: {} }} }} }}\n",
+                serde_json::Value::from(text)
+            ),
+        );
+        let mut command = house.command(&["check", "p.yaml"]);
+        let ended = command.env("PW", "hunter22").output().unwrap();
+        let told = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(!told.contains("inserted or joined"), is_fine, "{text}: {told}");
+        assert_eq!(ended.status.success(), is_fine || text == fine[7], "{text}: {told}");
+    }
+}
+
+#[test]
+fn a_marker_in_the_environment_asks_for_nothing() {
+    let house = House::with_phases(
+        "  a: { uses: command, with: { argv: [sh, -c, 'test \"$A\" = hunter22 && test \"$B\" != hunter22'], \
+         env: { A: { secret: env, name: PW }, B: \"{{ env.YY }}\" } } }\n",
+    );
+    let mut command = house.command(&["run", "p.yaml"]);
+    command.env("PW", "hunter22").env("YY", "\u{27e6}secret env PW\u{27e7}");
+    let ended = command.output().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+}

@@ -173,3 +173,37 @@ fn a_doubt_about_a_secret_tells_what_comes_of_it_and_what_to_do() {
         assert!(told.contains(part), "{part}: {told}");
     }
 }
+
+#[test]
+fn no_file_that_is_written_replaces_the_pipeline_or_what_is_kept() {
+    let house = House::new();
+    let phase = "phases:\n  a: { uses: command, with: { argv: [/bin/true] } }\n";
+    house.put("base.yaml", &format!("version: 1\n{phase}"));
+    house.put("p.yaml", "version: 1\nextends: base.yaml\n");
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    std::os::unix::fs::symlink("p.yaml", house.path("link")).unwrap();
+    std::os::unix::fs::symlink("nowhere", house.path("astray")).unwrap();
+    let runs = house.runs();
+    let record = format!("results/runs/{}/events.jsonl", runs[0]);
+    for path in
+        ["p.yaml", "base.yaml", "link", "results/lock", "cache/x", "results/latest.json", &record]
+    {
+        let before = house.get("p.yaml");
+        std::fs::create_dir_all(house.path("cache")).unwrap();
+        let planned = house.trueup(&["plan", "p.yaml", "-o", path]).wanted(2);
+        let report = format!("json={path}");
+        let reported = house.trueup(&["run", "p.yaml", "--report", &report]).wanted(2);
+        for ended in [planned, reported] {
+            assert!(ended.stderr.contains("cli::output"), "{path}: {}", ended.stderr);
+        }
+        assert_eq!(house.get("p.yaml"), before);
+    }
+    house.trueup(&["plan", "p.yaml", "-o", "astray"]).wanted(2);
+    assert_eq!(house.runs(), runs);
+    house.put("plans/held.json", "");
+    std::os::unix::fs::symlink("plans/held.json", house.path("plan.json")).unwrap();
+    house.trueup(&["plan", "p.yaml", "-o", "plan.json"]).wanted(0);
+    assert!(
+        house.path("plan.json").is_symlink() && house.get("plans/held.json").contains("phases")
+    );
+}

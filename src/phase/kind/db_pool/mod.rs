@@ -55,9 +55,16 @@ pub struct With {
     /// How long each size is measured, twice.
     #[serde(default = "half_second")]
     sample: Span,
-    /// Clients that share the pool; twice `max` unless told.
+    /// Clients that share the pool, up to 10000; twice `max` unless told.
+    #[schemars(range(min = 1, max = 10_000))]
     clients: Option<usize>,
 }
+
+/// Most clients: each is a task with a connection to wait for.
+const MOST_CLIENTS: usize = 10_000;
+
+/// Longest time for which one size is measured.
+const LONGEST_SAMPLE: Duration = Duration::from_hours(1);
 
 fn five() -> u32 {
     5
@@ -132,11 +139,19 @@ impl Kind for DbPool {
                     .help("write up to 1000"),
             );
         }
+        if with.clients.is_some_and(|clients| !(1..=MOST_CLIENTS).contains(&clients)) {
+            let told = format!("from 1 to {MOST_CLIENTS} clients can share the pool");
+            wrong.push(WithError::at("clients", told).help("leave it out for twice `max`"));
+        }
         if with.sample.0 < Duration::from_millis(100) {
             wrong.push(
                 WithError::at("sample", "too short to measure anything")
                     .help("write 100ms or more"),
             );
+        }
+        if with.sample.0 > LONGEST_SAMPLE {
+            let told = "no size is measured for longer than an hour";
+            wrong.push(WithError::at("sample", told).help("write it like `500ms`"));
         }
         wrong
     }

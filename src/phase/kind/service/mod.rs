@@ -7,6 +7,8 @@
 mod process;
 mod startup;
 
+use std::time::Duration;
+
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -56,15 +58,18 @@ pub struct With {
     #[schemars(range(min = 1, max = 1024))]
     pool_size: u32,
     /// Threads that verify; as many as usable CPUs unless told.
+    #[schemars(range(min = 1, max = 1024))]
     threads: Option<u32>,
     /// Most proofs in one transaction.
     #[serde(default = "batch_size")]
+    #[schemars(range(min = 1, max = 65_536))]
     batch_size: u32,
     /// Longest wait of a proof for others to share its transaction.
     #[serde(default = "linger")]
     linger: Span,
     /// Most proofs waiting for their answer.
     #[serde(default = "queue")]
+    #[schemars(range(min = 1, max = 1_048_576))]
     queue: u32,
     /// Leading zero bits that a challenge proof must have.
     #[serde(default = "difficulty")]
@@ -95,7 +100,7 @@ fn batch_size() -> u32 {
 }
 
 fn linger() -> Span {
-    Span(std::time::Duration::from_millis(1))
+    Span(Duration::from_millis(1))
 }
 
 fn queue() -> u32 {
@@ -143,16 +148,22 @@ impl Kind for ServiceStartup {
 
     fn check(with: &With) -> Vec<WithError> {
         let mut wrong = Vec::new();
-        let mut at_least_one = |key: &str, value: u32| {
-            if value == 0 {
-                wrong.push(WithError::at(key, "must be at least 1"));
+        let mut within = |key: &str, value: u32, most: u32| {
+            if !(1..=most).contains(&value) {
+                let told = format!("must be from 1 to {most}, and is {value}");
+                wrong.push(WithError::at(key, told));
             }
         };
-        at_least_one("pool_size", with.pool_size);
-        at_least_one("threads", with.threads.unwrap_or(1));
-        at_least_one("batch_size", with.batch_size);
-        at_least_one("queue", with.queue);
-        at_least_one("startup_samples", with.startup_samples);
+        within("pool_size", with.pool_size, 1024);
+        within("threads", with.threads.unwrap_or(1), 1024);
+        within("batch_size", with.batch_size, 65_536);
+        within("queue", with.queue, 1 << 20);
+        within("difficulty", with.difficulty.into(), 64);
+        within("startup_samples", with.startup_samples, 20);
+        if with.linger.0 > Duration::from_secs(1) {
+            let told = "a proof does not wait for others for longer than a second";
+            wrong.push(WithError::at("linger", told).help("write it like `1ms`"));
+        }
         if let Some(cpus) = with.cpus.as_ref().filter(|cpus| cpu_list::parse(cpus).is_none()) {
             let told = format!("`{cpus}` is not a list of CPUs");
             wrong.push(WithError::at("cpus", told).help("write it like `0,2-3`"));

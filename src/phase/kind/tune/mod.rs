@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use crate::diagnostic::did_you_mean;
 use crate::event::{Check, CheckState};
 use crate::host::Fact;
 use crate::measure::compare::{Comparison, LEAST_PAIRS, Verdict};
@@ -30,6 +31,24 @@ use crate::unit::{Percent, Span};
 
 /// Starts the random part of the search; the same for every run, so that a search can be repeated.
 const SEED: u64 = 20;
+
+/// What a trial measures.
+const METRICS: [&str; 11] = [
+    "service_throughput",
+    "throughput",
+    "requests_per_second",
+    "error_ratio",
+    "mean_ms",
+    "p50_ms",
+    "p90_ms",
+    "p99_ms",
+    "p999_ms",
+    "max_ms",
+    "time_to_ready_ms",
+];
+
+/// Parameters of the service that can be searched.
+const SEARCHED: [&str; 5] = ["batch_size", "linger", "pool_size", "queue", "threads"];
 
 /// Tunes the service.
 #[derive(Debug)]
@@ -144,15 +163,30 @@ impl Kind for Tune {
 
     fn check(with: &With) -> Vec<WithError> {
         let mut wrong = Vec::new();
-        if with.budget.trials == 0 {
-            wrong.push(WithError::at("budget", "a search needs at least the incumbent's trial"));
+        if !(1..=10_000).contains(&with.budget.trials) {
+            let told = "a search makes from 1 trial, that of the incumbent, to 10000";
+            wrong.push(WithError::at("budget", told).help("write `trials: 30`"));
         }
-        if with.accept.pairs < LEAST_PAIRS {
-            wrong.push(
-                WithError::at("accept", format!("fewer than {LEAST_PAIRS} pairs show nothing"))
-                    .help("write `pairs: 8`"),
-            );
+        if !(LEAST_PAIRS..=1000).contains(&with.accept.pairs) {
+            let told =
+                format!("fewer than {LEAST_PAIRS} pairs show nothing, and at most 1000 are made");
+            wrong.push(WithError::at("accept", told).help("write `pairs: 8`"));
         }
+        let objective = &with.objective;
+        let asked = objective.subject_to.iter().map(|one| one.metric.as_str());
+        for metric in asked.chain([objective.metric.as_str()]) {
+            if !METRICS.contains(&metric) {
+                let told = format!("the load measures no `{metric}`");
+                wrong.push(
+                    WithError::at("objective", told).maybe_help(did_you_mean(metric, METRICS)),
+                );
+            }
+        }
+        for name in with.space.names().filter(|name| !SEARCHED.contains(name)) {
+            let told = format!("the service has no parameter `{name}` to search");
+            wrong.push(WithError::at("space", told).maybe_help(did_you_mean(name, SEARCHED)));
+        }
+        wrong.extend(with.load.flaw().map(|told| WithError::at("load", told)));
         wrong
     }
 
