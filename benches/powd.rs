@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use trueup::database::PoolSize;
 use trueup::powd::ledger::{Ledger, TableName};
 use trueup::powd::mine::ChallengeMiner;
-use trueup::powd::proof::{Format, Proof, ProofId, Rules, Verified, verify};
+use trueup::powd::proof::{Format, Proof, ProofId, Verified, verify};
+use trueup::powd::rules::Rules;
 use trueup::powd::wire;
 
 const BITS: u8 = 8;
@@ -18,12 +19,14 @@ const BITS: u8 = 8;
 const GENESIS: &str = "0100000000000000000000000000000000000000000000000000000000000000000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d1dac2b7c";
 
 fn checking(c: &mut Criterion) {
-    let rules = Rules { difficulty: BITS };
+    let rules = Rules::new(BITS);
     let challenge = ChallengeMiner::new([7; 16], BITS).next().expect("there is always one");
     let bitcoin = Proof::Bitcoin { header: GENESIS.parse().expect("a header") };
     for proof in [challenge, bitcoin] {
         let name = format!("powd/verify/{}", proof.format().name());
-        c.bench_function(&name, |b| b.iter(|| verify(black_box(&proof), &rules)));
+        c.bench_function(&name, |b| {
+            b.iter(|| verify(black_box(&proof), &rules, Timestamp::UNIX_EPOCH));
+        });
     }
     c.bench_function("powd/mine/8_bits", |b| {
         let mut miner = ChallengeMiner::new([7; 16], BITS);

@@ -19,7 +19,8 @@ use tokio::task::JoinSet;
 
 use super::ledger::Ledger;
 use super::metrics::Metrics;
-use super::proof::{Reason, Verdict, Verified};
+use super::proof::{Verdict, Verified};
+use super::reason::Reason;
 use crate::clock::Clock;
 
 /// When a batch is full.

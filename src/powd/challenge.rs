@@ -10,7 +10,8 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
-use super::proof::{Reason, leading_zero_bits};
+use super::proof::leading_zero_bits;
+use super::reason::Reason;
 
 /// What a nonce was found for: 1 to 64 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

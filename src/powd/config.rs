@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::batch::Batching;
 use super::ledger::TableName;
-use super::proof::Rules;
+use super::rules::Rules;
 use super::wire::MAX_PROOFS;
 use super::worker::Capacity;
 use crate::database::{DatabaseUrl, PoolSize};
@@ -110,7 +110,7 @@ impl Config {
     /// What proofs are held to.
     #[must_use]
     pub fn rules(&self) -> Rules {
-        Rules { difficulty: self.difficulty }
+        Rules::new(self.difficulty)
     }
 
     /// When a batch is full.

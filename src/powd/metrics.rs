@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::ledger::Connections;
-use super::proof::{Format, Reason};
+use super::proof::Format;
+use super::reason::Reason;
 
 /// Upper bounds of the buckets of times, in seconds.
 const SECONDS: [f64; 14] =

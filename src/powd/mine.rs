@@ -1,27 +1,19 @@
 //! Makes valid proofs, for load and for tests.
 //!
-//! Only challenges are mined: a block header needs 2^32 hashes at the least. A proof of `bits` costs about
-//! 2^bits hashes, so a supply is made before the window in which a service is measured, not in it. Knows nothing
-//! of the service.
+//! Challenges and block headers are mined here; stamps and ALTCHA's challenges where their formats are. A proof of `bits`
+//! costs about 2^bits hashes, so a supply is made before the window in which a service is measured, not in it. A header
+//! of the main network would need 2^32 at the least, so headers are mined for targets that are easier. Knows nothing of
+//! the service.
 
 use std::thread;
 
 use sha2::block_api::compress256;
 
 use super::challenge::{Challenge, Data};
+use super::header::{Header, Target};
+use super::litecoin;
 use super::proof::Proof;
-
-/// The state from which SHA-256 starts (FIPS 180-4, 5.3.3).
-const SHA256_START: [u32; 8] = [
-    0x6a09_e667,
-    0xbb67_ae85,
-    0x3c6e_f372,
-    0xa54f_f53a,
-    0x510e_527f,
-    0x9b05_688c,
-    0x1f83_d9ab,
-    0x5be0_cd19,
-];
+use super::sha256d;
 
 /// Length of the data of a mined challenge, in bytes.
 const PREFIX: usize = 16;
@@ -86,7 +78,7 @@ impl Iterator for ChallengeMiner {
             let nonce = self.next?;
             self.next = nonce.checked_add(1);
             self.block[PREFIX..PREFIX + 8].copy_from_slice(&nonce.to_be_bytes());
-            let mut state = SHA256_START;
+            let mut state = sha256d::START;
             compress256(&mut state, std::slice::from_ref(&self.block));
             self.hashes += 1;
             if self.has_work(&state) {
@@ -98,6 +90,40 @@ impl Iterator for ChallengeMiner {
             }
         }
     }
+}
+
+/// A header after the one of the digest `previous`, with that Merkle root, whose SHA-256d meets the target of `bits`; none
+/// where `bits` stand for no target, or all nonces were tried.
+#[must_use]
+pub fn mine_header(previous: [u8; 32], root: [u8; 32], bits: u32) -> Option<Header> {
+    mine_header_by(previous, root, bits, |header| Some(header.digest()))
+}
+
+/// The same by Litecoin's work.
+#[must_use]
+pub fn mine_litecoin_header(previous: [u8; 32], root: [u8; 32], bits: u32) -> Option<Header> {
+    mine_header_by(previous, root, bits, |header| litecoin::work(header).ok())
+}
+
+fn mine_header_by(
+    previous: [u8; 32],
+    root: [u8; 32],
+    bits: u32,
+    work: impl Fn(&Header) -> Option<[u8; 32]>,
+) -> Option<Header> {
+    let target = Target::from_compact(bits)?;
+    let mut header = Header([0; 80]);
+    header.0[0] = 1;
+    header.0[4..36].copy_from_slice(&previous);
+    header.0[36..68].copy_from_slice(&root);
+    header.0[72..76].copy_from_slice(&bits.to_le_bytes());
+    for nonce in 0..=u32::MAX {
+        header.0[76..].copy_from_slice(&nonce.to_le_bytes());
+        if target.is_met_by(&work(&header)?) {
+            return Some(header);
+        }
+    }
+    None
 }
 
 /// Proofs that were made beforehand.
@@ -141,14 +167,20 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::powd::proof::{Rules, verify};
+    use jiff::Timestamp;
+
+    use crate::powd::proof::verify;
+    use crate::powd::rules::Rules;
 
     #[test]
     fn every_mined_proof_is_valid_and_none_comes_twice() {
         let supply = supply(101, 8, 4);
-        let rules = Rules { difficulty: 8 };
-        let ids: HashSet<_> =
-            supply.proofs.iter().map(|proof| verify(proof, &rules).unwrap().id).collect();
+        let rules = Rules::new(8);
+        let ids: HashSet<_> = supply
+            .proofs
+            .iter()
+            .map(|proof| verify(proof, &rules, Timestamp::UNIX_EPOCH).unwrap().id)
+            .collect();
         assert_eq!(ids.len(), 101);
         assert!(supply.hashes > 101 * 64, "{} hashes for 101 proofs of 8 bits", supply.hashes);
     }
@@ -158,9 +190,31 @@ mod tests {
         let mined: Vec<Proof> = ChallengeMiner::new([7; 16], 5).take(20).collect();
         let Some(Proof::Challenge(last)) = mined.last() else { panic!("challenges") };
         let all = (0..=last.nonce).map(|nonce| Proof::Challenge(Challenge { nonce, ..*last }));
-        let valid: Vec<Proof> =
-            all.filter(|proof| verify(proof, &Rules { difficulty: 5 }).is_ok()).collect();
+        let valid: Vec<Proof> = all
+            .filter(|proof| verify(proof, &Rules::new(5), Timestamp::UNIX_EPOCH).is_ok())
+            .collect();
         assert_eq!(mined, valid);
+    }
+
+    #[test]
+    fn mined_headers_are_valid_and_no_change_of_a_bit_is() {
+        let easy = |bits| Target::from_compact(bits).unwrap();
+        let litecoin = mine_litecoin_header([7; 32], [8; 32], 0x2007_ffff).unwrap();
+        let rules = Rules { litecoin_limit: easy(0x2007_ffff), ..Rules::new(5) };
+        let proof = Proof::Litecoin { header: litecoin };
+        assert!(verify(&proof, &rules, Timestamp::UNIX_EPOCH).is_ok());
+
+        let rules = Rules { bitcoin_limit: easy(0x1f00_ffff), ..Rules::new(16) };
+        let header = mine_header([7; 32], [8; 32], 0x1f00_ffff).unwrap();
+        assert!(verify(&Proof::Bitcoin { header }, &rules, Timestamp::UNIX_EPOCH).is_ok());
+        for bit in 0..640 {
+            let mut header = header;
+            header.0[bit / 8] ^= 1 << (bit % 8);
+            // Another header may have the work by chance, one in 2^16; of these none has.
+            let changed = Proof::Bitcoin { header };
+            assert!(verify(&changed, &rules, Timestamp::UNIX_EPOCH).is_err(), "{bit}");
+        }
+        assert_eq!(mine_header([7; 32], [8; 32], 0), None);
     }
 
     #[test]

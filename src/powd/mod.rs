@@ -6,21 +6,35 @@
 //! happened is counted in [`metrics`]; [`service::run`] puts it together from a [`config`] and takes it apart again.
 //! [`client`] and [`mine`] make load for it.
 //!
+//! Each format has a file: [`bitcoin`] and [`litecoin`] (on [`header`] and [`sha256d`]), [`challenge`], [`hashcash`],
+//! [`altcha`]. [`rules`] is what they are held to, [`reason`] why they are rejected. Without the service, [`line`] reads
+//! proofs as people have them at hand, and [`chain`] follows a file of headers.
+//!
 //! Invariant: an answer `accepted` is given only after the proof's id is durable in the ledger, and for each id
 //! at most once ever; whatever is in doubt is not accepted. Knows nothing of pipelines, phases or the host.
 
+pub mod altcha;
 pub mod batch;
 pub mod bitcoin;
+pub mod chain;
 pub mod challenge;
 pub mod client;
 pub mod config;
+pub mod fields;
+pub mod hashcash;
+pub mod header;
 pub mod ledger;
+pub mod line;
 pub mod listener;
+pub mod litecoin;
 pub mod metrics;
 pub mod mine;
 pub mod proof;
+pub mod reason;
+pub mod rules;
 pub mod server;
 pub mod service;
+pub mod sha256d;
 pub mod wire;
 pub mod worker;
 

@@ -29,10 +29,12 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::fields::{Entry, Malformed};
 use super::ledger::{Ledger, LedgerError};
 use super::metrics::{Gauges, Metrics};
-use super::proof::{Format, Proof, ProofId, Reason, Verdict};
-use super::wire::{self, Entry, Malformed, ReadError, Submission};
+use super::proof::{Format, Proof, ProofId, Verdict};
+use super::reason::Reason;
+use super::wire::{self, ReadError, Submission};
 use super::worker::{Intake, Refusal};
 use crate::clock::Clock;
 
@@ -148,35 +150,46 @@ async fn collect(body: Body) -> Result<Bytes, Response> {
 async fn one(app: &App, entry: Entry) -> Response {
     let judged = match entry {
         Err(malformed) => judge(app, None, Err(malformed)),
-        Ok(proof) => match app.intake.submit(vec![proof]).await.as_deref() {
-            Ok(&[verdict]) => judge(app, Some(proof.format()), Ok(verdict)),
-            Ok(_) => return refused(app, &[proof], Refusal::Unrecorded),
-            Err(refusal) => return refused(app, &[proof], *refusal),
-        },
+        Ok(proof) => {
+            let format = proof.format();
+            match app.intake.submit(vec![proof]).await.as_deref() {
+                Ok(&[verdict]) => judge(app, Some(format), Ok(verdict)),
+                Ok(_) => return refused(app, &[format], Refusal::Unrecorded),
+                Err(refusal) => return refused(app, &[format], *refusal),
+            }
+        }
     };
     let status = if judged.accepted { StatusCode::OK } else { StatusCode::UNPROCESSABLE_ENTITY };
     json(status, &judged)
 }
 
 async fn many(app: &App, entries: Vec<Entry>) -> Response {
-    let proofs: Vec<Proof> = entries.iter().flatten().copied().collect();
+    let mut proofs: Vec<Proof> = Vec::with_capacity(entries.len());
+    let entries: Vec<Result<Format, Malformed>> = entries
+        .into_iter()
+        .map(|entry| {
+            let proof = entry?;
+            let format = proof.format();
+            proofs.push(proof);
+            Ok(format)
+        })
+        .collect();
+    let formats: Vec<Format> = proofs.iter().map(Proof::format).collect();
     let verdicts = if proofs.is_empty() {
         Vec::new()
     } else {
-        match app.intake.submit(proofs.clone()).await {
-            Ok(verdicts) if verdicts.len() == proofs.len() => verdicts,
-            Ok(_) => return refused(app, &proofs, Refusal::Unrecorded),
-            Err(refusal) => return refused(app, &proofs, refusal),
+        match app.intake.submit(proofs).await {
+            Ok(verdicts) if verdicts.len() == formats.len() => verdicts,
+            Ok(_) => return refused(app, &formats, Refusal::Unrecorded),
+            Err(refusal) => return refused(app, &formats, refusal),
         }
     };
-    let mut verdicts = verdicts.into_iter().zip(&proofs);
+    let mut verdicts = verdicts.into_iter();
     let results: Vec<Judged> = entries
         .into_iter()
         .filter_map(|entry| match entry {
             Err(malformed) => Some(judge(app, None, Err(malformed))),
-            Ok(_) => verdicts
-                .next()
-                .map(|(verdict, proof)| judge(app, Some(proof.format()), Ok(verdict))),
+            Ok(format) => verdicts.next().map(|verdict| judge(app, Some(format), Ok(verdict))),
         })
         .collect();
     let accepted = results.iter().filter(|judged| judged.accepted).count();
@@ -210,17 +223,17 @@ fn judge(app: &App, format: Option<Format>, verdict: Result<Verdict, Malformed>)
             return Judged { accepted: true, id: Some(id), reason: None, detail: None };
         }
         Ok(Verdict::Rejected { reason }) => (reason, reason.detail().into()),
-        Err(Malformed(complaint)) => (Reason::Malformed, complaint.into()),
+        Err(Malformed { reason, told }) => (reason, told.into()),
     };
     app.metrics.answered(format, Err(reason));
     Judged { accepted: false, id: None, reason: Some(reason.name()), detail: Some(detail) }
 }
 
 /// The answer to a request none of whose proofs was judged.
-fn refused(app: &App, proofs: &[Proof], refusal: Refusal) -> Response {
+fn refused(app: &App, formats: &[Format], refusal: Refusal) -> Response {
     let reason = refusal.reason();
-    for proof in proofs {
-        app.metrics.answered(Some(proof.format()), Err(reason));
+    for format in formats {
+        app.metrics.answered(Some(*format), Err(reason));
     }
     match refusal {
         Refusal::Overloaded => {

@@ -85,7 +85,7 @@ async fn serve(
         metrics: metrics.clone(),
         clock: clock.clone(),
     };
-    let (workers, intake) = Workers::start(config.capacity(), config.rules(), &writer)
+    let (workers, intake) = Workers::start(config.capacity(), &config.rules(), &writer)
         .map_err(ServiceError::Threads)?;
     let app = Arc::new(App {
         intake,

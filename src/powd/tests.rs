@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use sqlx::Connection as _;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -14,13 +15,14 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::bitcoin::tests::GENESIS;
 use super::client::{ClientError, PowdClient, Reply, VerifyBody};
 use super::cluster::Cluster;
 use super::config::Config;
+use super::header::tests::GENESIS;
 use super::ledger::{Ledger, TableName};
 use super::mine::{ChallengeMiner, supply};
-use super::proof::{Proof, Rules, verify};
+use super::proof::{Proof, verify};
+use super::rules::Rules;
 use super::service::{ServiceError, run};
 use crate::clock::Clock;
 use crate::database::{DatabaseUrl, PoolSize};
@@ -121,7 +123,7 @@ async fn a_proof_counts_once(config: Config) {
     let proofs: Vec<Proof> = ChallengeMiner::random(BITS).take(3).collect();
     let service = Running::start(config.clone()).await;
     let mut client = service.client().await;
-    let twice = [proofs[0], proofs[1], proofs[0]];
+    let twice = [0, 1, 0].map(|place: usize| proofs[place].clone());
     assert_eq!(
         client.verify(&twice).await.unwrap(),
         Reply { accepted: 2, rejected: 1, ..Reply::default() }
@@ -144,7 +146,7 @@ async fn a_proof_counts_once(config: Config) {
         answer.starts_with("HTTP/1.1 422 ") && answer.contains(r#""reason":"replayed""#),
         "{answer}"
     );
-    let id = verify(&proofs[0], &config.rules()).unwrap().id;
+    let id = verify(&proofs[0], &config.rules(), Timestamp::UNIX_EPOCH).unwrap().id;
     let (status, found) = client.get(&format!("/v1/proofs/{id}")).await.unwrap();
     let found: serde_json::Value = serde_json::from_slice(&found).unwrap();
     assert_eq!(
@@ -174,7 +176,7 @@ async fn of_many_who_submit_the_same_one_is_accepted(config: Config) {
             // Half of them in the other direction, so that services meet the proofs in different orders.
             for step in 0..PROOFS {
                 let place = if number % 4 < 2 { step } else { PROOFS - 1 - step };
-                let reply = client.verify(&[proofs[place]]).await.unwrap();
+                let reply = client.verify(std::slice::from_ref(&proofs[place])).await.unwrap();
                 assert_eq!(reply.accepted + reply.rejected, 1, "{reply:?}");
                 accepted[place].fetch_add(reply.accepted, Ordering::Relaxed);
             }
@@ -207,9 +209,9 @@ async fn a_stop_under_load_loses_nothing_acknowledged(config: Config) {
                     Ok(reply) => {
                         assert_eq!(reply.accepted, proofs.len() as u64, "{reply:?}");
                         accepted.fetch_add(reply.accepted, Ordering::Relaxed);
-                        let ids = proofs
-                            .iter()
-                            .map(|proof| verify(proof, &Rules { difficulty: BITS }).unwrap().id);
+                        let ids = proofs.iter().map(|proof| {
+                            verify(proof, &Rules::new(BITS), Timestamp::UNIX_EPOCH).unwrap().id
+                        });
                         acknowledged.lock().unwrap().extend(ids);
                     }
                     Err(error) => {

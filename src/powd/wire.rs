@@ -3,33 +3,27 @@
 //! A body is one proof, or many:
 //! ```json
 //! {"format":"challenge","data":"00ff","nonce":71,"bits":16}
+//! {"format":"hashcash","stamp":"1:20:040428:foo::0298b26853c8ebb3:beca0"}
+//! {"format":"altcha","payload":"eyJhbGdvcml0aG0iOi.."}
 //! [{"format":"bitcoin","header":"0100.."}, {"format":"challenge","data":"00ff","nonce":72,"bits":16}]
 //! {"proofs":[{"format":"bitcoin","header":"0100.."}]}
 //! ```
 //! A body that is not JSON of that shape is refused whole. A proof in it that lacks a field, has one too many or
 //! one of a wrong type is malformed by itself, and does not spoil its neighbours. Nothing is guessed or defaulted,
-//! a field that stands twice is malformed, and hex digits may be of either case. Does not know what proofs are worth.
+//! a field that stands twice is malformed, and hex digits may be of either case. What a proof
+//! is made of is known to [`fields`](super::fields), and what proofs are worth to neither.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{
     self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
-use super::challenge::Challenge;
-use super::proof::{Format, Proof};
+use super::fields::{Entry, Fields, Key};
+use super::proof::Proof;
 
 /// Most proofs that a request may hold.
 pub const MAX_PROOFS: usize = 1024;
-
-/// A proof that was read, or what is wrong with it.
-pub type Entry = Result<Proof, Malformed>;
-
-/// What is wrong with the syntax of one proof.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Malformed(pub String);
 
 /// The proofs of one body.
 #[derive(Debug, PartialEq, Eq)]
@@ -176,7 +170,7 @@ struct EntryVisitor;
 
 impl EntryVisitor {
     fn not_an_object() -> Entry {
-        Err(Malformed("a proof must be a JSON object".to_owned()))
+        Err("a proof must be a JSON object".to_owned().into())
     }
 }
 
@@ -225,198 +219,21 @@ impl<'de> Visitor<'de> for EntryVisitor {
     }
 }
 
-/// The name of a field.
-enum Key {
-    Format,
-    Header,
-    Data,
-    Nonce,
-    Bits,
-    Other(String),
-}
-
-impl Key {
-    /// Longest part of an unknown name that is kept and shown.
-    const SHOWN: usize = 40;
-}
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Name;
-        impl Visitor<'_> for Name {
-            type Value = Key;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a field")
-            }
-            fn visit_str<E>(self, name: &str) -> Result<Key, E> {
-                Ok(match name {
-                    "format" => Key::Format,
-                    "header" => Key::Header,
-                    "data" => Key::Data,
-                    "nonce" => Key::Nonce,
-                    "bits" => Key::Bits,
-                    other => Key::Other(other.chars().take(Key::SHOWN).collect()),
-                })
-            }
-        }
-        deserializer.deserialize_identifier(Name)
-    }
-}
-
-/// The value of a field, of whatever type it was given.
-enum Value<'de> {
-    Text(Cow<'de, str>),
-    Number(u64),
-    Other,
-}
-
-impl<'de> Deserialize<'de> for Value<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-        impl<'de> Visitor<'de> for Any {
-            type Value = Value<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a value")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Value<'de>, E> {
-                Ok(Value::Text(Cow::Borrowed(text)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Value<'de>, E> {
-                Ok(Value::Text(Cow::Owned(text.to_owned())))
-            }
-            fn visit_u64<E>(self, number: u64) -> Result<Value<'de>, E> {
-                Ok(Value::Number(number))
-            }
-            fn visit_i64<E>(self, _: i64) -> Result<Value<'de>, E> {
-                Ok(Value::Other)
-            }
-            fn visit_f64<E>(self, _: f64) -> Result<Value<'de>, E> {
-                Ok(Value::Other)
-            }
-            fn visit_bool<E>(self, _: bool) -> Result<Value<'de>, E> {
-                Ok(Value::Other)
-            }
-            fn visit_unit<E>(self) -> Result<Value<'de>, E> {
-                Ok(Value::Other)
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value<'de>, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Value::Other)
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value<'de>, A::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Value::Other)
-            }
-        }
-        deserializer.deserialize_any(Any)
-    }
-}
-
-/// The fields of a proof as they are met, and the first thing that is wrong with them.
-#[derive(Default)]
-struct Fields {
-    format: Option<Format>,
-    header: Option<super::bitcoin::Header>,
-    data: Option<super::challenge::Data>,
-    nonce: Option<u64>,
-    bits: Option<u8>,
-    complaint: Option<String>,
-}
-
-impl Fields {
-    fn is_empty(&self) -> bool {
-        self.complaint.is_none()
-            && self.format.is_none()
-            && self.header.is_none()
-            && self.data.is_none()
-            && self.nonce.is_none()
-            && self.bits.is_none()
-    }
-
-    fn set(&mut self, key: &Key, value: Value<'_>) {
-        let set = match (key, value) {
-            (Key::Format, Value::Text(name)) => match Format::named(&name) {
-                Some(format) => once(&mut self.format, format, "format"),
-                None => Err("`format` must be `bitcoin` or `challenge`".to_owned()),
-            },
-            (Key::Header, Value::Text(text)) => match text.parse() {
-                Ok(header) => once(&mut self.header, header, "header"),
-                Err(error) => Err(error.to_string()),
-            },
-            (Key::Data, Value::Text(text)) => match text.parse() {
-                Ok(data) => once(&mut self.data, data, "data"),
-                Err(error) => Err(error.to_string()),
-            },
-            (Key::Nonce, Value::Number(nonce)) => once(&mut self.nonce, nonce, "nonce"),
-            (Key::Bits, Value::Number(bits)) => match u8::try_from(bits) {
-                Ok(bits) => once(&mut self.bits, bits, "bits"),
-                Err(_) => Err("`bits` must be at most 255".to_owned()),
-            },
-            (Key::Format, _) => Err("`format` must be a text".to_owned()),
-            (Key::Header, _) => Err("`header` must be a text of hex digits".to_owned()),
-            (Key::Data, _) => Err("`data` must be a text of hex digits".to_owned()),
-            (Key::Nonce, _) => Err("`nonce` must be a whole number below 2^64".to_owned()),
-            (Key::Bits, _) => Err("`bits` must be a whole number up to 255".to_owned()),
-            (Key::Other(name), _) => Err(format!("unknown field `{name}`")),
-        };
-        if let Err(complaint) = set {
-            self.complaint.get_or_insert(complaint);
-        }
-    }
-
-    fn finish(self) -> Entry {
-        if let Some(complaint) = self.complaint {
-            return Err(Malformed(complaint));
-        }
-        let stray = |name: &str, format: Format| {
-            Err(Malformed(format!("`{name}` is no field of the format `{}`", format.name())))
-        };
-        match self.format {
-            None => {
-                Err(Malformed("`format` is missing; write `bitcoin` or `challenge`".to_owned()))
-            }
-            Some(format @ Format::Bitcoin) => match (self.data, self.nonce, self.bits) {
-                (Some(_), _, _) => stray("data", format),
-                (_, Some(_), _) => stray("nonce", format),
-                (_, _, Some(_)) => stray("bits", format),
-                (None, None, None) => Ok(Proof::Bitcoin { header: needed(self.header, "header")? }),
-            },
-            Some(format @ Format::Challenge) => match self.header {
-                Some(_) => stray("header", format),
-                None => Ok(Proof::Challenge(Challenge {
-                    data: needed(self.data, "data")?,
-                    nonce: needed(self.nonce, "nonce")?,
-                    bits: needed(self.bits, "bits")?,
-                })),
-            },
-        }
-    }
-}
-
-fn once<T>(field: &mut Option<T>, value: T, name: &str) -> Result<(), String> {
-    match field.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(format!("`{name}` stands twice")),
-    }
-}
-
-fn needed<T>(field: Option<T>, name: &str) -> Result<T, Malformed> {
-    field.ok_or_else(|| Malformed(format!("`{name}` is missing")))
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::powd::bitcoin::tests::GENESIS;
+    use crate::powd::challenge::Challenge;
+    use crate::powd::fields::Malformed;
+    use crate::powd::header::tests::GENESIS;
 
     const CHALLENGE: &str =
         r#"{"format":"challenge","data":"00ff","nonce":18446744073709551615,"bits":16}"#;
 
     fn complaint(body: &str) -> String {
         match read(body.as_bytes(), 10).unwrap() {
-            Submission::One(Err(Malformed(complaint))) => complaint,
+            Submission::One(Err(Malformed { told, .. })) => told,
             other => panic!("{body}: {other:?}"),
         }
     }
@@ -443,8 +260,23 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_proof_is_named() {
         for (body, wanted) in [
-            ("{}", "`format` is missing; write `bitcoin` or `challenge`"),
-            (r#"{"format":"hashcash"}"#, "`format` must be `bitcoin` or `challenge`"),
+            (
+                "{}",
+                "`format` is missing; write `bitcoin`, `litecoin`, `challenge`, `hashcash` or `altcha`",
+            ),
+            (
+                r#"{"format":"altcha_v1"}"#,
+                "`format` must be `bitcoin`, `litecoin`, `challenge`, `hashcash` or `altcha`",
+            ),
+            (r#"{"format":"hashcash"}"#, "`stamp` is missing"),
+            (r#"{"format":"hashcash","stamp":7}"#, "`stamp` must be a text"),
+            (
+                r#"{"format":"hashcash","stamp":"1:2"}"#,
+                "a stamp has seven fields with `:` between them",
+            ),
+            (r#"{"format":"altcha"}"#, "`payload` is missing"),
+            (r#"{"format":"altcha","payload":{}}"#, "`payload` must be a text of base64"),
+            (r#"{"format":"altcha","payload":"e30="}"#, "`algorithm` is missing"),
             (r#"{"format":1}"#, "`format` must be a text"),
             (r#"{"format":"bitcoin"}"#, "`header` is missing"),
             (

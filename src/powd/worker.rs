@@ -14,7 +14,10 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use super::batch::{Answer, Checked, Ticket, Unrecorded, Writer};
-use super::proof::{Proof, Reason, Rules, Verdict, verify};
+use super::proof::{Proof, Verdict, verify};
+use super::reason::Reason;
+use super::rules::Rules;
+use crate::clock::Clock;
 
 /// A request on its way to be checked.
 struct Job {
@@ -159,15 +162,16 @@ impl Workers {
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub fn start(capacity: Capacity, rules: Rules, writer: &Writer) -> io::Result<(Self, Intake)> {
+    pub fn start(capacity: Capacity, rules: &Rules, writer: &Writer) -> io::Result<(Self, Intake)> {
         let queue = Arc::new(Queue::default());
         let (checked, arrivals) = unbounded_channel();
         let mut workers =
             Self { queue: queue.clone(), threads: Vec::new(), writers: writer.start(arrivals) };
         for number in 0..capacity.threads.max(1) {
             let (jobs, checked) = (queue.clone(), checked.clone());
+            let (rules, clock) = (rules.clone(), writer.clock.clone());
             let thread = thread::Builder::new().name(format!("powd-verify-{number}"));
-            match thread.spawn(move || check_all(&jobs, rules, &checked)) {
+            match thread.spawn(move || check_all(&jobs, &rules, &clock, &checked)) {
                 Ok(thread) => workers.threads.push(thread),
                 Err(error) => {
                     queue.close();
@@ -202,9 +206,10 @@ impl Workers {
 }
 
 /// What a thread does: checks job after job until there are no more.
-fn check_all(jobs: &Queue, rules: Rules, checked: &UnboundedSender<Checked>) {
+fn check_all(jobs: &Queue, rules: &Rules, clock: &Clock, checked: &UnboundedSender<Checked>) {
     while let Some(Job { proofs, ticket }) = jobs.pop() {
-        let outcomes: Vec<_> = proofs.iter().map(|proof| verify(proof, &rules)).collect();
+        let now = clock.now();
+        let outcomes: Vec<_> = proofs.iter().map(|proof| verify(proof, rules, now)).collect();
         if outcomes.iter().any(Result::is_ok) {
             if let Err(unsent) = checked.send(Checked { outcomes, ticket }) {
                 unsent.0.ticket.settle(Err(Unrecorded));
