@@ -1,7 +1,8 @@
 //! What can be typed. This definition is also the help and the manual.
 
 mod cache;
-mod service;
+mod load;
+mod powd;
 mod texts;
 
 use std::path::{Path, PathBuf};
@@ -11,7 +12,11 @@ use clap::{Args, Parser, ValueEnum, builder::styling};
 use crate::unit::{Bytes, Span};
 
 pub(super) use cache::{CacheArgs, CacheCommand, ExplainArgs, PruneArgs};
-pub(super) use service::{LoadArgs, PowdArgs};
+pub(super) use load::LoadArgs;
+pub(super) use powd::{
+    BenchArgs, LineForm, MintArgs, MintFormat, PowdArgs, PowdCommand, RulesArgs, ServeArgs,
+    VerifyProofsArgs,
+};
 pub(super) use texts::{CompletionShell, CompletionsArgs, ManArgs, SchemaArgs, SchemaOf};
 
 const STYLES: styling::Styles = styling::Styles::styled()
@@ -124,7 +129,7 @@ pub(super) enum Subcommand {
     /// Tell whether the changes that runs have kept are still in place.
     Verify(VerifyArgs),
     /// Serve proof-of-work verification over HTTP: the service that the main job tunes.
-    Powd(PowdArgs),
+    Powd(Box<PowdArgs>),
     /// Send proofs to a verification service (`trueup powd`), and measure how many it verifies.
     Load(LoadArgs),
     /// Print the JSON Schema of pipelines, plans or reports.

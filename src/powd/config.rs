@@ -46,8 +46,8 @@ pub struct Config {
     pub linger: Duration,
     /// Proofs that may be admitted and not answered yet: 1 to 1048576. A request that alone holds more is refused.
     pub queue: usize,
-    /// Leading zero bits that a proof must have: 1 to 64.
-    pub difficulty: u8,
+    /// What proofs are held to; their difficulty is 1 to 64 bits.
+    pub rules: Rules,
     /// Who is told that the service is ready, and that it stops.
     pub notifier: Notifier,
 }
@@ -66,7 +66,7 @@ impl Config {
             batch_size: 256,
             linger: Duration::ZERO,
             queue: 4096,
-            difficulty: 16,
+            rules: Rules::new(16),
             notifier: Notifier::silent(),
         }
     }
@@ -88,7 +88,7 @@ impl Config {
             ("powd::threads", "threads", self.threads as u64, 1024),
             ("powd::batch_size", "proofs in a batch", self.batch_size as u64, 65_536),
             ("powd::queue", "waiting proofs", self.queue as u64, 1 << 20),
-            ("powd::difficulty", "bits of difficulty", u64::from(self.difficulty), 64),
+            ("powd::difficulty", "bits of difficulty", u64::from(self.rules.difficulty), 64),
         ];
         for (code, what, value, most) in ranges {
             if !(1..=most).contains(&value) {
@@ -105,12 +105,6 @@ impl Config {
             );
         }
         if wrong.is_empty() { Ok(()) } else { Err(Diagnostics(wrong)) }
-    }
-
-    /// What proofs are held to.
-    #[must_use]
-    pub fn rules(&self) -> Rules {
-        Rules::new(self.difficulty)
     }
 
     /// When a batch is full.
@@ -159,7 +153,7 @@ mod tests {
             threads: 0,
             batch_size: 0,
             queue: 0,
-            difficulty: 65,
+            rules: Rules::new(65),
             linger: Duration::from_secs(2),
             ..config()
         };

@@ -8,7 +8,8 @@
 //!
 //! Each format has a file: [`bitcoin`] and [`litecoin`] (on [`header`] and [`sha256d`]), [`challenge`], [`hashcash`],
 //! [`altcha`]. [`rules`] is what they are held to, [`reason`] why they are rejected. Without the service, [`line`] reads
-//! proofs as people have them at hand, and [`chain`] follows a file of headers.
+//! proofs as people have them at hand, [`chain`] follows a file of headers, and
+//! [`speed`] measures how fast they are verified.
 //!
 //! Invariant: an answer `accepted` is given only after the proof's id is durable in the ledger, and for each id
 //! at most once ever; whatever is in doubt is not accepted. Knows nothing of pipelines, phases or the host.
@@ -35,6 +36,7 @@ pub mod rules;
 pub mod server;
 pub mod service;
 pub mod sha256d;
+pub mod speed;
 pub mod wire;
 pub mod worker;
 

@@ -85,8 +85,8 @@ async fn serve(
         metrics: metrics.clone(),
         clock: clock.clone(),
     };
-    let (workers, intake) = Workers::start(config.capacity(), &config.rules(), &writer)
-        .map_err(ServiceError::Threads)?;
+    let (workers, intake) =
+        Workers::start(config.capacity(), &config.rules, &writer).map_err(ServiceError::Threads)?;
     let app = Arc::new(App {
         intake,
         ledger,

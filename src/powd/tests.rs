@@ -90,7 +90,7 @@ impl Running {
 }
 
 fn config(database: &DatabaseUrl) -> Config {
-    Config { difficulty: BITS, ..Config::new(database.clone()) }
+    Config { rules: Rules::new(BITS), ..Config::new(database.clone()) }
 }
 
 fn sqlite() -> (TempDir, DatabaseUrl) {
@@ -146,7 +146,7 @@ async fn a_proof_counts_once(config: Config) {
         answer.starts_with("HTTP/1.1 422 ") && answer.contains(r#""reason":"replayed""#),
         "{answer}"
     );
-    let id = verify(&proofs[0], &config.rules(), Timestamp::UNIX_EPOCH).unwrap().id;
+    let id = verify(&proofs[0], &config.rules, Timestamp::UNIX_EPOCH).unwrap().id;
     let (status, found) = client.get(&format!("/v1/proofs/{id}")).await.unwrap();
     let found: serde_json::Value = serde_json::from_slice(&found).unwrap();
     assert_eq!(
@@ -387,7 +387,7 @@ async fn without_its_table_the_service_accepts_nothing_and_says_so() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_has_its_status_and_its_words() {
     let (_dir, url) = sqlite();
-    let service = Running::start(Config { queue: 8, difficulty: 12, ..config(&url) }).await;
+    let service = Running::start(Config { queue: 8, rules: Rules::new(12), ..config(&url) }).await;
     let bitcoin = format!(r#"{{"format":"bitcoin","header":"{GENESIS}"}}"#);
     let changed = bitcoin.replace(r#":"0100"#, r#":"0200"#);
     for (body, status, words) in [

@@ -22,6 +22,7 @@ mod language;
 mod plan;
 mod postgres;
 mod powd;
+mod proofs;
 mod record;
 mod reports;
 mod resume;

@@ -134,6 +134,7 @@ mod tests {
     use crate::host::{Facts, Sysroot};
     use crate::phase::{BoxFuture, Digests, Parameters, Ready, RunContext, Service, Services};
     use crate::powd::config::Config;
+    use crate::powd::rules::Rules;
     use crate::powd::service;
     use crate::secret::Secrets;
     use crate::store::TrialStore;
@@ -206,7 +207,7 @@ mod tests {
         assert_eq!(foreseen["service"], json!({ "threads": 1, "queue": 9 }), "before it runs");
 
         let database = format!("sqlite://{}", dir.path().join("ledger.db").display());
-        let config = Config { difficulty: 4, ..Config::new(database.parse().unwrap()) };
+        let config = Config { rules: Rules::new(4), ..Config::new(database.parse().unwrap()) };
         let (ready, address) = tokio::sync::oneshot::channel();
         let stop = CancellationToken::new();
         let told = move |address| ready.send(address).unwrap();

@@ -1,12 +1,13 @@
-//! `trueup powd`.
+//! `trueup powd serve`, which `trueup powd` is as well.
 
 use std::io::Read as _;
 
 use tokio_util::sync::CancellationToken;
 
-use super::args::PowdArgs;
-use super::exit::{self, ExitCode, Failure};
-use super::wire;
+use super::rules::rules;
+use crate::cli::args::ServeArgs;
+use crate::cli::exit::{self, ExitCode, Failure};
+use crate::cli::wire;
 use crate::clock::Clock;
 use crate::diagnostic::Diagnostic;
 use crate::host::attributes::{WantedAttributes, apply_to_self};
@@ -16,7 +17,7 @@ use crate::powd::service::{ServiceError, run};
 use crate::shutdown::Shutdown;
 use crate::supervisor::Notifier;
 
-pub(super) fn powd(options: &PowdArgs) -> Result<ExitCode, Failure> {
+pub(super) fn serve(options: &ServeArgs) -> Result<ExitCode, Failure> {
     // Before any thread is started, so that all of them have it.
     apply_to_self(&wanted(options)?)
         .map_err(|error| Failure::because("powd::attributes", &error))?;
@@ -45,7 +46,7 @@ fn eprint_line(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-fn wanted(options: &PowdArgs) -> Result<WantedAttributes, Failure> {
+fn wanted(options: &ServeArgs) -> Result<WantedAttributes, Failure> {
     let cpus = match &options.cpus {
         None => None,
         Some(text) => Some(cpu_list::parse(text).ok_or_else(|| {
@@ -56,7 +57,7 @@ fn wanted(options: &PowdArgs) -> Result<WantedAttributes, Failure> {
     Ok(WantedAttributes { cpus, nice: options.nice, open_files: options.open_files })
 }
 
-fn config(options: &PowdArgs) -> Result<Config, Failure> {
+fn config(options: &ServeArgs) -> Result<Config, Failure> {
     let usable = || Facts::read(&Sysroot::live()).cpus.usable.map_or(1, |usable| usable.value);
     let ledger =
         options.ledger.parse().map_err(|error: crate::powd::ledger::ParseTableError| {
@@ -72,7 +73,7 @@ fn config(options: &PowdArgs) -> Result<Config, Failure> {
         batch_size: options.batch_size,
         linger: options.linger.0,
         queue: options.queue,
-        difficulty: options.difficulty,
+        rules: rules(&options.rules)?,
         notifier: Notifier::from_env(),
     })
 }
