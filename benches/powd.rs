@@ -1,33 +1,30 @@
-//! The hot paths of the verification service, each for itself: reading a body, checking a proof, mining one,
-//! and a durable commit of a batch into SQLite.
+//! The hot paths of the verification service, each for itself: reading a body, checking proofs of each format, mining
+//! one, and a durable commit of a batch into SQLite.
 #![expect(clippy::expect_used, reason = "a bench that can't be set up has nothing to measure")]
 
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use jiff::Timestamp;
+use trueup::clock::Clock;
 use trueup::database::PoolSize;
 use trueup::powd::ledger::{Ledger, TableName};
 use trueup::powd::mine::ChallengeMiner;
-use trueup::powd::proof::{Format, Proof, ProofId, Verified, verify};
-use trueup::powd::rules::Rules;
+use trueup::powd::proof::{Format, Proof, ProofId, Verified};
+use trueup::powd::speed::Bench;
 use trueup::powd::wire;
 
 const BITS: u8 = 8;
 
-/// The first block of the Bitcoin chain.
-const GENESIS: &str = "0100000000000000000000000000000000000000000000000000000000000000000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a29ab5f49ffff001d1dac2b7c";
-
 fn checking(c: &mut Criterion) {
-    let rules = Rules::new(BITS);
-    let challenge = ChallengeMiner::new([7; 16], BITS).next().expect("there is always one");
-    let bitcoin = Proof::Bitcoin { header: GENESIS.parse().expect("a header") };
-    for proof in [challenge, bitcoin] {
-        let name = format!("powd/verify/{}", proof.format().name());
-        c.bench_function(&name, |b| {
-            b.iter(|| verify(black_box(&proof), &rules, Timestamp::UNIX_EPOCH));
-        });
+    let bench = Bench::new(Clock::system(), "").expect("proofs");
+    let mut group = c.benchmark_group("powd/verify");
+    group.sample_size(10);
+    for case in &bench.cases {
+        group.throughput(Throughput::Elements(bench.round(case)));
+        group.bench_function(&case.name, |b| b.iter(|| bench.round(case)));
     }
+    group.finish();
     c.bench_function("powd/mine/8_bits", |b| {
         let mut miner = ChallengeMiner::new([7; 16], BITS);
         b.iter(|| miner.next());

@@ -5,6 +5,8 @@
 //! fill the gaps. The block function is that of the crate `sha2`, which takes the processor's own instructions where
 //! there are some. Knows nothing of what headers say.
 
+use std::slice;
+
 use sha2::block_api::compress256;
 
 /// The state from which SHA-256 starts (FIPS 180-4, 5.3.3).
@@ -22,36 +24,25 @@ pub(super) const START: [u32; 8] = [
 /// How many headers are hashed in turn.
 const LANES: usize = 4;
 
-/// The last block of a header: its last 16 bytes, the mark of the end, and the length of 640 bits.
-const fn tail() -> [u8; 64] {
-    let mut block = [0; 64];
-    block[16] = 0x80;
-    [block[62], block[63]] = 640_u16.to_be_bytes();
-    block
+/// The first block of a header, and the second: what is left of it, the mark of the end, and the length of 640 bits. The
+/// first stays where it is: a copy that was just written can't be loaded at full speed.
+fn blocks(header: &[u8; 80]) -> (&[[u8; 64]], [u8; 64]) {
+    let (first, rest) = header.as_chunks();
+    let mut second = [0; 64];
+    second[..16].copy_from_slice(rest);
+    second[16] = 0x80;
+    second[62..].copy_from_slice(&640_u16.to_be_bytes());
+    (first, second)
 }
 
-/// The block of a digest: its 32 bytes, the mark of the end, and the length of 256 bits.
-const fn inner() -> [u8; 64] {
-    let mut block = [0; 64];
-    block[32] = 0x80;
-    [block[62], block[63]] = 256_u16.to_be_bytes();
-    block
-}
-
-/// The two blocks of a header.
-fn blocks(header: &[u8; 80]) -> [[u8; 64]; 2] {
-    let mut blocks = [[0; 64], tail()];
-    blocks[0].copy_from_slice(&header[..64]);
-    blocks[1][..16].copy_from_slice(&header[64..]);
-    blocks
-}
-
-/// The block of the digest that a state is.
+/// The block of the digest that a state is: its 32 bytes, the mark of the end, and the length of 256 bits.
 fn digest_block(state: &[u32; 8]) -> [u8; 64] {
-    let mut block = inner();
+    let mut block = [0; 64];
     for (bytes, word) in block.chunks_exact_mut(4).zip(state) {
         bytes.copy_from_slice(&word.to_be_bytes());
     }
+    block[32] = 0x80;
+    block[62..].copy_from_slice(&256_u16.to_be_bytes());
     block
 }
 
@@ -67,10 +58,12 @@ fn bytes(state: &[u32; 8]) -> [u8; 32] {
 /// SHA-256 of SHA-256 of a header.
 #[must_use]
 pub fn digest(header: &[u8; 80]) -> [u8; 32] {
+    let (first, second) = blocks(header);
     let mut state = START;
-    compress256(&mut state, &blocks(header));
+    compress256(&mut state, first);
+    compress256(&mut state, slice::from_ref(&second));
     let mut outer = START;
-    compress256(&mut outer, &[digest_block(&state)]);
+    compress256(&mut outer, slice::from_ref(&digest_block(&state)));
     bytes(&outer)
 }
 
@@ -78,7 +71,7 @@ pub fn digest(header: &[u8; 80]) -> [u8; 32] {
 pub fn digests<'h>(headers: impl Iterator<Item = &'h [u8; 80]>) -> Vec<[u8; 32]> {
     let mut headers = headers;
     let mut made = Vec::with_capacity(headers.size_hint().0);
-    let mut lanes = [[[0; 64]; 2]; LANES];
+    let mut lanes: [(&[[u8; 64]], [u8; 64]); LANES] = [(&[], [0; 64]); LANES];
     loop {
         let mut filled = 0;
         for (lane, header) in lanes.iter_mut().zip(headers.by_ref()) {
@@ -90,15 +83,16 @@ pub fn digests<'h>(headers: impl Iterator<Item = &'h [u8; 80]>) -> Vec<[u8; 32]>
         }
         // Lanes that no header is left for hash again what they hold, and what comes of it is dropped.
         let mut states = [START; LANES];
-        for block in 0..2 {
-            for (state, lane) in states.iter_mut().zip(&lanes) {
-                compress256(state, std::slice::from_ref(&lane[block]));
-            }
+        for (state, (first, _)) in states.iter_mut().zip(&lanes) {
+            compress256(state, first);
         }
-        let inner = states.map(|state| [digest_block(&state)]);
+        for (state, (_, second)) in states.iter_mut().zip(&lanes) {
+            compress256(state, slice::from_ref(second));
+        }
+        let inner = states.map(|state| digest_block(&state));
         let mut states = [START; LANES];
         for (state, block) in states.iter_mut().zip(&inner) {
-            compress256(state, block);
+            compress256(state, slice::from_ref(block));
         }
         made.extend(states[..filled].iter().map(bytes));
     }

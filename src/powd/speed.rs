@@ -45,6 +45,23 @@ enum Work {
     Together(Vec<Header>),
 }
 
+/// What was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measured {
+    /// Proofs that were verified.
+    pub verified: u64,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Measured {
+    /// Proofs verified in a second.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.verified as f64 / self.took.as_secs_f64()
+    }
+}
+
 /// Proofs could not be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("could not make the proofs of {0}")]
@@ -89,9 +106,9 @@ impl Bench {
             }
             Ok(())
         };
-        add("bitcoin header", &|_| headers().map(Work::Headers))?;
-        add("bitcoin headers together", &|_| headers().map(Work::Together))?;
-        add("bitcoin", &|_| {
+        add("bitcoin, one header", &|_| headers().map(Work::Headers))?;
+        add("bitcoin, headers together", &|_| headers().map(Work::Together))?;
+        add("bitcoin, header and name", &|_| {
             let headers = headers()?.into_iter();
             Ok(Work::Proofs(headers.map(|header| Proof::Bitcoin { header }).collect()))
         })?;
@@ -147,9 +164,9 @@ impl Bench {
         payloads(FEW, || Some(Payload::V2(Box::new(solved()?))))
     }
 
-    /// How many of a case are verified in a second on so many threads.
+    /// How many of a case are verified on so many threads in about so long.
     #[must_use]
-    pub fn measure(&self, case: &Case, threads: usize, duration: Duration) -> f64 {
+    pub fn measure(&self, case: &Case, threads: usize, duration: Duration) -> Measured {
         let (done, stop) = (AtomicU64::new(0), AtomicBool::new(false));
         let started = self.clock.instant();
         thread::scope(|scope| {
@@ -166,11 +183,12 @@ impl Bench {
             }
         });
         let took = self.clock.instant().saturating_duration_since(started);
-        done.into_inner() as f64 / took.as_secs_f64()
+        Measured { verified: done.into_inner(), took }
     }
 
     /// Verifies all of a case's proofs once, and answers how many were right.
-    fn round(&self, case: &Case) -> u64 {
+    #[must_use]
+    pub fn round(&self, case: &Case) -> u64 {
         let right = match &case.work {
             Work::Proofs(proofs) => {
                 let checked =
@@ -215,7 +233,7 @@ mod tests {
                     Work::Headers(headers) | Work::Together(headers) => headers.len(),
                 };
                 assert_eq!(bench.round(case), proofs as u64, "{}", case.name);
-                assert!(bench.measure(case, 2, Duration::ZERO) > 0.0);
+                assert!(bench.measure(case, 2, Duration::ZERO).rate() > 0.0);
             }
         }
     }

@@ -92,6 +92,37 @@ fn the_service_says_when_it_is_ready_accepts_once_and_stops_gracefully() {
 }
 
 #[test]
+fn stamps_and_payloads_are_accepted_once_by_whoever_is_told_keys_and_resources() {
+    let house = House::new();
+    house.put("key", "a key");
+    let mint = |arguments: &[&str]| {
+        let minted = house.trueup(&[&["powd", "mint"], arguments].concat()).wanted(0).stdout;
+        minted.trim_end().to_owned()
+    };
+    let stamp = mint(&["hashcash", "--resource", "a@b.org", "--bits", "4"]);
+    let first = mint(&["altcha-v1", "--key", "file:key", "--max-number", "50"]);
+    let second = mint(&["altcha-v2", "--key", "file:key", "--cost", "2", "--key-prefix", "0"]);
+    let proofs = [
+        json!({ "format": "hashcash", "stamp": stamp }),
+        json!({ "format": "altcha", "payload": first }),
+        json!({ "format": "altcha", "payload": second }),
+    ];
+    let reasons = |powd: &Powd| -> Vec<Value> {
+        let (status, body) = powd.verify(&json!(proofs));
+        assert_eq!(status, 200, "{body}");
+        let results = body["results"].as_array().unwrap();
+        results.iter().map(|result| result["reason"].clone()).collect()
+    };
+    let powd = Powd::start(&house, &[]);
+    assert_eq!(reasons(&powd), ["resource_not_ours", "key_missing", "key_missing"]);
+    drop(powd);
+    std::fs::remove_file(house.path("notify")).unwrap();
+    let powd = Powd::start(&house, &["--key", "file:key", "--resource", "a@b.org"]);
+    assert_eq!(reasons(&powd), [Value::Null, Value::Null, Value::Null]);
+    assert_eq!(reasons(&powd), ["replayed", "replayed", "replayed"]);
+}
+
+#[test]
 fn the_service_ends_when_the_process_that_holds_its_input_is_gone() {
     let house = House::new();
     let mut powd = Powd::start(&house, &["--stop-with-stdin"]);

@@ -16,6 +16,8 @@ use crate::powd::speed::Bench;
 struct Figure<'a> {
     name: &'a str,
     one_thread: f64,
+    /// How many were verified for that figure.
+    verified: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     all_threads: Option<f64>,
     threads: usize,
@@ -39,10 +41,13 @@ pub(super) fn bench(options: &BenchArgs) -> Result<ExitCode, Failure> {
         writeln!(out, "{:<36}{:>14}{all:>14}", "verifications a second", "1 thread")?;
     }
     for case in &bench.cases {
-        let one_thread = bench.measure(case, 1, options.duration.0);
-        let all_threads = (threads > 1).then(|| bench.measure(case, threads, options.duration.0));
+        let one = bench.measure(case, 1, options.duration.0);
+        let one_thread = one.rate();
+        let all_threads =
+            (threads > 1).then(|| bench.measure(case, threads, options.duration.0).rate());
         if options.json {
-            let figure = Figure { name: &case.name, one_thread, all_threads, threads };
+            let verified = one.verified;
+            let figure = Figure { name: &case.name, one_thread, verified, all_threads, threads };
             serde_json::to_writer(&mut out, &figure)?;
             writeln!(out)?;
         } else {
