@@ -7,7 +7,7 @@
 //! [`client`] and [`mine`] make load for it.
 //!
 //! Each format has a file: [`bitcoin`] and [`litecoin`] (on [`header`] and [`sha256d`]), [`challenge`], [`hashcash`],
-//! [`altcha`]. [`rules`] is what they are held to, [`reason`] why they are rejected. Without the service, [`line`] reads
+//! [`altcha`]. [`rules`] is what they are held to, [`reason`] why they are rejected. Without the service, [`mod@line`] reads
 //! proofs as people have them at hand, [`chain`] follows a file of headers, and
 //! [`speed`] measures how fast they are verified.
 //!

@@ -5,7 +5,7 @@
 //! {"algorithm":"SHA-256","challenge":"0efa..","number":1234,"salt":"54Di..?expires=1800000000&","signature":"7470.."}
 //! {"challenge":{"parameters":{"algorithm":"PBKDF2/SHA-256", ..},"signature":"5402.."},"solution":{"counter":306,"derivedKey":"000a.."}}
 //! ```
-//! [`v1`] and [`v2`] know their rules, [`derive`] the functions that take time and memory, [`json`] reads what has one
+//! [`v1`] and [`v2`] know their rules, [`mod@derive`] the functions that take time and memory, [`json`] reads what has one
 //! meaning only, and writes what is signed.
 
 pub mod derive;
