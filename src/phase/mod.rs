@@ -22,6 +22,6 @@ pub use contract::{
 pub use digests::Digests;
 pub use registry::{Registry, standard};
 pub use scratch::Scratch;
-pub use service::{Parameters, Ready, Service, Services};
+pub use service::{Parameters, Ready, SERVICE_PARAMETERS, Service, Services};
 pub use verification_load::{LoadError, LoadShape, VerificationLoad, capacity, setting};
 pub use word::Word;
