@@ -14,7 +14,7 @@ mod service;
 mod verification_load;
 mod word;
 
-pub use attachment::{Attachment, Beforehand, in_plain_words};
+pub use attachment::{Attachment, Beforehand, in_plain_words, in_quotes};
 pub use context::{Context, RunContext, Upstream};
 pub use contract::{
     AnyKind, AnyPhase, Applicability, BoxFuture, Claim, Dependencies, Kind, PhaseError, WithError,
