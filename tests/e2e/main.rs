@@ -30,5 +30,6 @@ mod settings;
 mod shell;
 mod signals;
 mod texts;
+mod trust;
 mod verify;
 mod whole;
