@@ -25,6 +25,7 @@ mod powd;
 mod record;
 mod reports;
 mod resume;
+mod rollback;
 mod secrets;
 mod settings;
 mod shell;

@@ -20,6 +20,16 @@ pub(in crate::cli) struct RollbackArgs {
     /// The run whose changes are taken back; all runs, newest first, unless told.
     pub(in crate::cli) run: Option<String>,
 
+    /// Only what this phase has changed; what others have changed stays. May be given more than once, or several with
+    /// commas.
+    #[arg(long, value_name = "PHASE", value_delimiter = ',')]
+    pub(in crate::cli) phase: Vec<String>,
+
+    /// Take back the run of this journal, a copy: what is in place is looked up on the host, and nothing is written to
+    /// the file.
+    #[arg(long, value_name = "FILE", conflicts_with = "run")]
+    pub(in crate::cli) journal: Option<PathBuf>,
+
     /// Take back values that somebody else has set since, too, and those that were left alone before.
     #[arg(long)]
     pub(in crate::cli) force: bool,
