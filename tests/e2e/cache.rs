@@ -277,6 +277,7 @@ fn asked(house: &House, change: impl FnOnce(&mut CachePolicy)) -> Vec<Asked> {
         secrets: Secrets::default(),
         leash: Leash::new("/bin/true".into(), &house.path("results"), "test"),
         digests: Digests::default(),
+        trusts_files: false,
         clock: clock.clone(),
     };
     let cache = CacheDirectory::new(house.path("cache"), clock).listening();
