@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 
 use self::argv::{Argv, not_passed};
 use self::outputs::{Outputs, text, visible};
-use self::program::{failed, folder, found, program};
+use self::program::{failed, folder, places, program};
 use crate::event::Check;
 use crate::host::process::{Finished, ProcessSpec, Stdin};
 use crate::phase::{Applicability, Context, Dependencies, Kind, PhaseError, WithError, Word};
@@ -149,16 +149,12 @@ impl Kind for Command {
     /// A probe finds something else when its program is another.
     fn depends_on(with: &With, _: &Observation, cx: &Context) -> Result<Dependencies, PhaseError> {
         let (name, _) = program(with);
-        let path = found(name, with, cx).ok_or_else(|| {
+        let digest = cx.run.digest_first(places(name, with, cx))?.ok_or_else(|| {
             PhaseError::new(format!("could not find the program `{name}`"))
                 .help("install it, or give its path")
         })?;
         let folder = cx.run.digests.place(&folder(with, cx).unwrap_or_default());
-        Ok([
-            ("program".to_owned(), cx.run.digest(&path)?.into()),
-            ("folder".to_owned(), folder.into()),
-        ]
-        .into())
+        Ok([("program".to_owned(), digest.into()), ("folder".to_owned(), folder.into())].into())
     }
 
     async fn decide(with: &With, _: &Observation, cx: &Context) -> Result<Decision, PhaseError> {

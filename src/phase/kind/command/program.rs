@@ -28,26 +28,22 @@ pub(super) fn folder(with: &With, cx: &Context) -> Option<PathBuf> {
     Some(dir).filter(|dir| !dir.as_os_str().is_empty())
 }
 
-/// The file of a program: where it is said to be, or the first of its name in `PATH`.
-pub(super) fn found(name: &str, with: &With, cx: &Context) -> Option<PathBuf> {
-    if name.contains('/') {
-        let dir = folder(with, cx).unwrap_or_default();
-        return Some(dir.join(name)).filter(|path| path.is_file());
-    }
-    let own = with.env.get("PATH").map(|path| path.as_str().into());
-    let path = own.or_else(|| std::env::var_os("PATH"))?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())
+/// Where the file of a program may be: where it is said to be, or else in the folders of `PATH`, the first one first.
+pub(super) fn places(name: &str, with: &With, cx: &Context) -> impl Iterator<Item = PathBuf> {
+    let is_said = name.contains('/');
+    let said = is_said.then(|| folder(with, cx).unwrap_or_default().join(name));
+    let own = || with.env.get("PATH").map(|path| path.as_str().into());
+    let path = if is_said { None } else { own().or_else(|| std::env::var_os("PATH")) };
+    let dirs: Vec<PathBuf> =
+        path.map_or_else(Vec::new, |path| std::env::split_paths(&path).collect());
+    said.into_iter().chain(dirs.into_iter().map(move |dir| dir.join(name)))
 }
 
 /// Why a program did not start, or did not end as it should have, and what would help.
 pub(super) fn failed(error: ProcessError, with: &With, cx: &Context) -> PhaseError {
     let (name, _) = program(with);
-    let path = if name.contains('/') {
-        Some(folder(with, cx).unwrap_or_default().join(name))
-    } else {
-        found(name, with, cx)
-    };
-    let there = path.and_then(|path| Some((path.metadata().ok()?, path)));
+    let mut places = places(name, with, cx).filter_map(|path| Some((path.metadata().ok()?, path)));
+    let there = places.find(|(file, _)| file.is_file() || name.contains('/'));
     let errno = match &error {
         ProcessError::NotFound { .. } => Some(Errno::ENOENT),
         ProcessError::Start { source, .. } => source.raw_os_error().map(Errno::from_raw),
