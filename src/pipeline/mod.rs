@@ -15,6 +15,7 @@ mod names;
 mod parse;
 mod place;
 mod policy;
+mod quick;
 mod reference;
 pub mod schema;
 mod sealed;

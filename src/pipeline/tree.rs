@@ -11,6 +11,7 @@ use serde_json::{Map, Number, Value};
 use serde_yaml::{Location, Spanned};
 
 use super::place::Extent;
+use super::quick;
 use crate::diagnostic::{Diagnostic, Place, Source};
 
 /// A value and the bytes of the file it stands at.
@@ -113,7 +114,7 @@ impl Node {
 }
 
 /// Most values that stand in a file: about twenty for each of the most phases that there may be.
-const MOST_VALUES: usize = 4_000_000;
+pub(super) const MOST_VALUES: usize = 4_000_000;
 
 /// Most values that aliases may repeat.
 const MOST_REPEATED: usize = 100_000;
@@ -150,7 +151,7 @@ pub(super) fn parse_source(source: &Arc<Source>, position: usize) -> Result<Node
 }
 
 fn read(source: &Arc<Source>, position: usize, what: &str) -> Result<Node, Box<Diagnostic>> {
-    let read: Result<Node, _> = serde_yaml::from_str_with_options(&source.text, limits());
+    let read = quick::read(&source.text).map_or_else(|| read_whole(&source.text), Ok);
     let read = read.map(|mut node| {
         if position > 0 {
             node.set_source(position);
@@ -171,6 +172,11 @@ fn read(source: &Arc<Source>, position: usize, what: &str) -> Result<Node, Box<D
             None => found,
         })
     })
+}
+
+/// Reads all of YAML.
+pub(super) fn read_whole(text: &str) -> Result<Node, serde_yaml::Error> {
+    serde_yaml::from_str_with_options(text, limits())
 }
 
 /// What the reader says, and what would be right.
