@@ -146,6 +146,18 @@ impl Manifest {
         self
     }
 
+    /// Adds what a decision depends on, under `depends`.
+    #[must_use]
+    pub fn with_dependencies(mut self, dependencies: &BTreeMap<String, Value>) -> Self {
+        let mut at = String::with_capacity(64);
+        at.push_str("depends");
+        if dependencies.is_empty() {
+            self.add(&at, &Value::Object(Map::new()));
+        }
+        self.take_apart_entries(&mut at, dependencies);
+        self
+    }
+
     /// Adds a declared input file with the digest of its content.
     #[must_use]
     pub fn with_input(mut self, path: &str, digest: &str) -> Self {
@@ -157,12 +169,7 @@ impl Manifest {
         let here = path.len();
         match value {
             Value::Object(entries) if !entries.is_empty() => {
-                for (key, value) in entries {
-                    path.push('.');
-                    path.push_str(&escape(key));
-                    self.take_apart(path, value);
-                    path.truncate(here);
-                }
+                self.take_apart_entries(path, entries);
             }
             Value::Array(items) if !items.is_empty() => {
                 for (index, item) in items.iter().enumerate() {
@@ -172,6 +179,20 @@ impl Manifest {
                 }
             }
             plain => self.add(path, plain),
+        }
+    }
+
+    fn take_apart_entries<'a>(
+        &mut self,
+        path: &mut String,
+        entries: impl IntoIterator<Item = (&'a String, &'a Value)>,
+    ) {
+        let here = path.len();
+        for (key, value) in entries {
+            path.push('.');
+            path.push_str(&escape(key));
+            self.take_apart(path, value);
+            path.truncate(here);
         }
     }
 

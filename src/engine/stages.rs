@@ -167,9 +167,9 @@ fn told(plan: &Plan, position: usize, phase: &dyn AnyPhase, cx: &Context) -> Opt
         return None;
     }
     let kind = &plan.phases[position].kind;
-    let depends = Value::Object(phase.depends_on(cx).ok()?.into_iter().collect());
+    let depends = phase.depends_on(cx).ok()?;
     let manifest = Manifest::new(kind.name(), 1).with("with", phase.with());
-    Some(manifest.with("depends", &depends).key().to_string())
+    Some(manifest.with_dependencies(&depends).key().to_string())
 }
 
 /// Null, or an object without fields.
@@ -223,11 +223,11 @@ pub(super) async fn key_manifest(
     policy: &CachePolicy,
     cx: &Context,
 ) -> Result<Manifest, PhaseError> {
-    let depends = Value::Object(phase.depends_on(cx)?.into_iter().collect());
+    let depends = phase.depends_on(cx)?;
     let manifest = Manifest::new(kind.name(), kind.revision())
         .on(policy.scope, cx.run.facts.identity())
         .with("with", phase.with())
-        .with("depends", &depends);
+        .with_dependencies(&depends);
     with_inputs(manifest, policy, cx).await
 }
 
@@ -268,9 +268,8 @@ async fn decide(
         return tell_decision(cx, phase, DecisionSource::Run { key: None, miss: None }, decision);
     }
     let manifest = key_manifest(kind.as_ref(), phase, policy, cx).await?;
-    let key = manifest.key().to_string();
-    let held = (cx.run.clock.now(), policy.ttl);
-    if let Some((decision, age)) = shared.earlier.decision(&cx.phase, &key, held)
+    let key = || manifest.key().to_string();
+    if let Some((key, decision, age)) = shared.earlier.decision(cx, key, policy.ttl)
         && phase.recall(decision).is_ok()
     {
         let measured_by = shared.earlier.run().to_owned();
@@ -287,8 +286,8 @@ async fn decide(
                 Lookup::Hit { entry, age } => match phase.recall(&entry.decision) {
                     Ok(()) => {
                         let age_seconds = Some(age.as_secs_f64());
-                        let source =
-                            DecisionSource::Cache { key, age_seconds, measured_by: entry.run };
+                        let (key, measured_by) = (entry.key.to_string(), entry.run);
+                        let source = DecisionSource::Cache { key, age_seconds, measured_by };
                         return tell_decision(cx, phase, source, entry.decision);
                     }
                     Err(error) => Some(MissReason::Untrusted {
@@ -310,7 +309,7 @@ async fn decide(
         return tell_decision(cx, phase, DecisionSource::Run { key: None, miss }, decision);
     }
     remember(shared, cx, kind.name(), (&manifest, policy), &decision);
-    tell_decision(cx, phase, DecisionSource::Run { key: Some(key), miss }, decision)
+    tell_decision(cx, phase, DecisionSource::Run { key: Some(key()), miss }, decision)
 }
 
 fn tell_decision(
