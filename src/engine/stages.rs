@@ -1,8 +1,9 @@
 //! The four stages of one attempt: observe, decide or recall, apply through the journal, verify; then the gate.
 
-use std::future::Future;
-use std::pin::pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -177,6 +178,16 @@ fn is_nothing(value: &Value) -> bool {
     value.is_null() || value.as_object().is_some_and(Map::is_empty)
 }
 
+/// What work comes to that need not wait for anything; nothing of other work, which is then to be waited for. Most stages
+/// of most phases are such, and need no timer to be set for them.
+pub(super) async fn at_once<T>(mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    poll_fn(|task| match work.as_mut().poll(task) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
 /// How long a stage must last before it is told of by itself.
 const LASTS: Duration = Duration::from_millis(50);
 
@@ -195,10 +206,13 @@ impl Stages<'_> {
         let (cx, clock) = (self.cx, &self.cx.run.clock);
         let started = clock.instant();
         let mut work = pin!(work);
-        let soon = tokio::select! {
-            biased;
-            ended = &mut work => Some(ended),
-            () = tokio::time::sleep(LASTS) => None,
+        let soon = match at_once(work.as_mut()).await {
+            None => tokio::select! {
+                biased;
+                ended = &mut work => Some(ended),
+                () = tokio::time::sleep(LASTS) => None,
+            },
+            ended => ended,
         };
         let lasts = soon.is_none();
         let ended = if let Some(ended) = soon {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::dispatcher::End;
@@ -106,13 +107,20 @@ impl Unit {
         let _told_on_every_way_out = stop.clone().drop_guard();
         let cx = self.cx.with_cancel(stop.clone());
         let timeout = self.plan.spec(self.position).timeout;
+        let end = Instant::now() + timeout;
         let at = stages::At { plan: &self.plan, position: self.position, scope };
         let work = stages::run(at, &self.shared, &cx, &self.stopwatch);
         tokio::pin!(work);
+        let told = |ended: Result<_, String>| {
+            ended.map_err(|reason| Failure { outcome: Outcome::Failed, reason })
+        };
+        if let Some(ended) = stages::at_once(work.as_mut()).await {
+            return told(ended);
+        }
         let ended_badly = tokio::select! {
             biased;
-            ended = &mut work => return ended.map_err(|reason| Failure { outcome: Outcome::Failed, reason }),
-            () = tokio::time::sleep(timeout) => Failure {
+            ended = &mut work => return told(ended),
+            () = tokio::time::sleep_until(end) => Failure {
                 outcome: Outcome::TimedOut,
                 reason: format!("not done within its timeout of {}", humantime::format_duration(timeout)),
             },
