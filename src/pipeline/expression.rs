@@ -152,7 +152,7 @@ fn evaluated(text: &str) -> Range<usize> {
 
 /// True when there is anything to evaluate in a text.
 pub(super) fn is_dynamic(text: &str) -> bool {
-    text.contains("{{") || text.contains("{%")
+    text.contains('{') && (text.contains("{{") || text.contains("{%"))
 }
 
 /// The names in the expressions of a text that are not given a value in it.
@@ -228,7 +228,11 @@ impl Frame {
 /// # Errors
 /// Every expression that can't be, with its place.
 pub fn render(node: &Node, scope: &Scope, sources: &Sources) -> Result<Value, Vec<Diagnostic>> {
-    render_node(node, &scope.frame(), sources)
+    let mut has_expressions = false;
+    node.each_text(&mut |text, _| has_expressions |= is_dynamic(text));
+    // Where nothing is evaluated nothing is seen, and to make ready what could be costs more than all the rest.
+    let context = if has_expressions { scope.frame().context } else { minijinja::Value::UNDEFINED };
+    rendered(node, &context, sources)
 }
 
 /// Like [`render`], where more than one tree is evaluated in a scope.
@@ -240,8 +244,16 @@ pub fn render_node(
     frame: &Frame,
     sources: &Sources,
 ) -> Result<Value, Vec<Diagnostic>> {
+    rendered(node, &frame.context, sources)
+}
+
+fn rendered(
+    node: &Node,
+    context: &minijinja::Value,
+    sources: &Sources,
+) -> Result<Value, Vec<Diagnostic>> {
     let mut wrong = Vec::new();
-    let value = render_in(node, &frame.context, sources, &mut wrong);
+    let value = render_in(node, context, sources, &mut wrong);
     if wrong.is_empty() { Ok(value) } else { Err(wrong) }
 }
 
