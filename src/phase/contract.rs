@@ -267,6 +267,11 @@ pub trait AnyKind: Send + Sync {
     fn with_schema(&self) -> Schema;
     /// The first thing in `with` that is not of its type.
     fn mistyped(&self, with: &Value) -> Option<WithError>;
+    /// What a phase that is told `with` will touch.
+    ///
+    /// # Errors
+    /// All that is wrong with `with`.
+    fn claims(&self, with: &Value) -> Result<Vec<Claim>, Vec<WithError>>;
     /// A phase of this kind that is told `with`.
     ///
     /// # Errors
@@ -278,8 +283,6 @@ pub trait AnyKind: Send + Sync {
 pub trait AnyPhase: Send + Sync {
     /// `with` in canonical form, secrets hidden.
     fn with(&self) -> &Value;
-    /// What it will touch.
-    fn claims(&self) -> Vec<Claim>;
     /// The first stage.
     fn observe<'a>(
         &'a mut self,
@@ -366,18 +369,26 @@ impl<K: Kind> AnyKind for Erased<K> {
         typed.err().map(|error| explain(&error))
     }
 
+    fn claims(&self, with: &Value) -> Result<Vec<Claim>, Vec<WithError>> {
+        Ok(K::claims(&typed::<K>(with)?))
+    }
+
     fn bind(&self, with: &Value) -> Result<Box<dyn AnyPhase>, Vec<WithError>> {
-        let typed: K::With =
-            serde_path_to_error::deserialize(with).map_err(|error| vec![explain(&error)])?;
-        let wrong = K::check(&typed);
-        if !wrong.is_empty() {
-            return Err(wrong);
-        }
+        let typed = typed::<K>(with)?;
         let canonical = serde_json::to_value(&typed).map_err(|error| {
             vec![WithError { path: Vec::new(), message: error.to_string(), help: None }]
         })?;
         Ok(Box::new(Bound::<K> { with: typed, canonical, observation: None, decision: None }))
     }
+}
+
+/// What a phase is told, checked.
+fn typed<K: Kind>(with: &Value) -> Result<K::With, Vec<WithError>> {
+    // Only where something is wrong need anybody know where.
+    let typed = K::With::deserialize(with).or_else(|_| serde_path_to_error::deserialize(with));
+    let typed = typed.map_err(|error| vec![explain(&error)])?;
+    let wrong = K::check(&typed);
+    if wrong.is_empty() { Ok(typed) } else { Err(wrong) }
 }
 
 /// A serde error at its key.
@@ -427,10 +438,6 @@ fn plain(data: &impl Serialize) -> Result<Value, PhaseError> {
 impl<K: Kind> AnyPhase for Bound<K> {
     fn with(&self) -> &Value {
         &self.canonical
-    }
-
-    fn claims(&self) -> Vec<Claim> {
-        K::claims(&self.with)
     }
 
     fn observe<'a>(
