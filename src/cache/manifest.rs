@@ -342,6 +342,15 @@ mod tests {
     }
 
     #[test]
+    fn dependencies_are_parts_like_all_others_whether_there_are_any_or_not() {
+        for depends in [json!({}), json!({ "b.c": [1], "a": { "x": null } })] {
+            let entries = depends.as_object().unwrap().clone().into_iter().collect();
+            let one = manifest(&json!({})).with_dependencies(&entries);
+            assert_eq!(one.key(), manifest(&json!({})).with("depends", &depends).key());
+        }
+    }
+
+    #[test]
     fn the_key_ignores_the_order_of_keys_and_nothing_else() {
         let key = manifest(&json!({"min": 5, "max": 20})).key();
         assert_eq!(manifest(&json!({"max": 20, "min": 5})).key(), key);
