@@ -317,8 +317,9 @@ async fn decide(
     }
     let decision = phase.decide(cx).await?;
     let miss = miss.map(|reason| reason.to_string());
-    // What changed meanwhile may have been looked at before or after.
-    if key_manifest(kind.as_ref(), phase, policy, cx).await? != manifest {
+    // What changed meanwhile may have been looked at before or after. What can't be looked at has changed.
+    let now = key_manifest(kind.as_ref(), phase, policy, cx).await;
+    if !now.is_ok_and(|now| now == manifest) {
         cx.note("what its decision depends on changed while it was made: it is not remembered");
         return tell_decision(cx, phase, DecisionSource::Run { key: None, miss }, decision);
     }

@@ -51,6 +51,8 @@ pub struct RunContext {
     pub leash: Leash,
     /// Digests of the files that decisions depend on.
     pub digests: Digests,
+    /// Whether files are used that others than root could have written, where this is root.
+    pub trusts_files: bool,
 }
 
 impl RunContext {
