@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::contract::Erased;
+use super::erased::Erased;
 use super::kind::{
     Command, ConfigFile, CpuGovernor, DbPool, IntegrationTests, Readiness, ServiceStartup, Tune,
 };
