@@ -437,6 +437,7 @@ mod tests {
         Applier, ApplyResult, Change, Options, RollbackReport, TakenBack, Target, rollback, script,
     };
     use crate::clock::Clock;
+    use crate::database::server::Logins;
     use crate::host::tree::Tree;
     use jiff::Timestamp;
     use tempfile::TempDir;
@@ -460,7 +461,12 @@ mod tests {
     }
 
     fn take_back(tree: &Tree, dir: &TempDir, run: &str, force: bool) -> RollbackReport {
-        let options = Options { force, at: Timestamp::UNIX_EPOCH, by: "a test".to_owned() };
+        let options = Options {
+            force,
+            at: Timestamp::UNIX_EPOCH,
+            by: "a test".to_owned(),
+            logins: Logins::default(),
+        };
         rollback(&tree.sysroot(), &dir.path().join(format!("{run}.jsonl")), &options).unwrap()
     }
 

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::journal::Integrity;
 use super::*;
 use crate::clock::Clock;
+use crate::database::server::Logins;
 use crate::disk;
 use crate::host::tree::Tree;
 
@@ -68,7 +69,7 @@ impl Host {
 }
 
 fn options(force: bool) -> Options {
-    Options { force, at: Timestamp::UNIX_EPOCH, by: "a test".to_owned() }
+    Options { force, at: Timestamp::UNIX_EPOCH, by: "a test".to_owned(), logins: Logins::default() }
 }
 
 pub(super) fn change(file: usize, from: &str, to: &str) -> Change {

@@ -9,6 +9,7 @@ pub mod aftermath;
 pub mod apply;
 mod chain;
 mod config_file;
+pub mod database_setting;
 pub mod drift;
 mod host;
 pub mod journal;
@@ -22,6 +23,7 @@ pub mod toggle;
 
 pub use aftermath::{Aftermath, Fate, aftermath};
 pub use apply::{Applied, Applier, ApplyResult, KeepError, Reverted};
+pub use database_setting::DatabaseSetting;
 pub use drift::{Standing, StandingChange, Verification, verify};
 pub use host::observe;
 pub use journal::{Entry, JournalError, State};

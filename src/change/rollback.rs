@@ -16,11 +16,12 @@ use super::chain::Chain;
 use super::host::{ThisHost, root_name};
 use super::journal::{self, Entry, Integrity, Journal, JournalError, Record, Writer};
 use super::take_back::{Foreign, TakenBack, Taker};
+use crate::database::server::Logins;
 use crate::disk::{self, DiskError};
 use crate::host::{Sysroot, facts};
 
 /// How a rollback is to be done, and what the journal is told of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Whether values that somebody else has set since are overwritten too.
     pub force: bool,
@@ -28,6 +29,8 @@ pub struct Options {
     pub at: Timestamp,
     /// What began it: a command, or a run.
     pub by: String,
+    /// How servers are reached of which settings are taken back.
+    pub logins: Logins,
 }
 
 /// What a rollback did.
@@ -133,7 +136,7 @@ pub fn rollback(
     if opened.root != here {
         return Err(RollbackError::OtherRoot { run, root: opened.root.clone(), here });
     }
-    let host = ThisHost::below(root.clone());
+    let host = ThisHost::below(root.clone(), options.logins.clone());
     let plan = Plan::of(&journal, facts::boot(root).as_deref(), options);
     if plan.entries.is_empty() && journal.closed && journal.integrity == Integrity::Whole {
         return Ok(report);

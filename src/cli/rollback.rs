@@ -11,6 +11,7 @@ use crate::change::{
     list, rollback as take_back, script,
 };
 use crate::clock::Clock;
+use crate::database::server::Logins;
 use crate::diagnostic::Diagnostic;
 use crate::disk::{LockFile, Locked};
 use crate::event::{NameError, RunId};
@@ -73,7 +74,8 @@ fn take_all_back(
     out: &mut StdoutLock<'_>,
 ) -> Result<ExitCode, Failure> {
     let by = if options.force { "`trueup rollback --force`" } else { "`trueup rollback`" };
-    let how = Options { force: options.force, at: Clock::system().now(), by: by.to_owned() };
+    let (at, logins) = (Clock::system().now(), Logins::default());
+    let how = Options { force: options.force, at, by: by.to_owned(), logins };
     let mut complete = true;
     // Values that are not as they were left, and the last run that has some.
     let (mut left, mut left_by, mut runs_left) = (0, "", 0);
