@@ -183,6 +183,18 @@ impl DatabaseSettings {
         })
     }
 
+    /// Whether what the file says now waits for a restart of the server.
+    pub(super) fn waits(&self, setting: &DatabaseSetting) -> Option<String> {
+        let name = setting.name.clone();
+        let asked = self.ask(setting, async move |session: &mut Session| {
+            let asked = "SELECT pending_restart FROM pg_settings WHERE lower(name) = $1";
+            let row = sqlx::query_scalar(asked).bind(name);
+            Ok(row.fetch_optional(&mut session.connection).await?)
+        });
+        let waits = matches!(asked, Ok(Some(true)));
+        waits.then(|| format!("{} is in force only after a restart of the server", setting.told()))
+    }
+
     /// Has the server read a file that was written, by a process that was killed before it could say so.
     pub(super) fn tidy(&self, setting: &DatabaseSetting) -> Result<(), WriteError> {
         if !setting.reload {

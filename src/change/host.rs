@@ -51,6 +51,12 @@ pub(super) trait Host: Send + Sync {
         Ok(())
     }
 
+    /// What the value that a target has now still waits for before it is in force; nothing for most targets.
+    fn waits(&self, target: &Target) -> Option<String> {
+        let _ = target;
+        None
+    }
+
     /// The folder that stands for `/`, so that a journal is never worked off on another host's files.
     fn root(&self) -> String;
 }
@@ -105,6 +111,13 @@ impl Host for ThisHost {
             Target::Setting { .. } => None,
             Target::File { path } => self.files.obstacle(path, value),
             Target::Database(setting) => self.databases.obstacle(setting, value),
+        }
+    }
+
+    fn waits(&self, target: &Target) -> Option<String> {
+        match target {
+            Target::Database(setting) => self.databases.waits(setting),
+            Target::Setting { .. } | Target::File { .. } => None,
         }
     }
 

@@ -172,6 +172,7 @@ pub fn rollback(
             recorded(path, &plan.entries, (&mut taker, options), &mut report)
         }
     };
+    report.notes.extend(taker.notes());
     done.map_err(|source| record(source, report.changes.len(), &report.run))?;
     Ok(report)
 }

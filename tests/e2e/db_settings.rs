@@ -125,7 +125,10 @@ fn what_waits_for_a_restart_is_not_said_to_be_in_force() {
     assert_eq!(in_force(&postgres, "wal_buffers"), "1MB");
     house.trueup(&["run", "p.yaml"]).wanted(0);
     assert_eq!(phase(&house)["reason"], Value::Null);
-    house.trueup(&["rollback"]).wanted(0);
+    let told = words(&house.trueup(&["rollback"]).wanted(0).stdout);
+    assert!(told.contains("wal_buffers in postgresql.auto.conf of"), "{told}");
+    assert!(told.contains("is in force only after a restart of the server"), "{told}");
+    assert_eq!(told.matches("restart").count(), 1, "{told}");
     assert!(postgres.altered().is_empty(), "{:?}", postgres.altered());
 }
 
@@ -235,6 +238,33 @@ fn what_somebody_else_has_set_since_is_left_and_another_cluster_is_never_written
         assert!(told.contains("another cluster answers at"), "{told}");
     }
     assert_eq!(postgres.altered(), ["work_mem = '64MB'"]);
+}
+
+#[test]
+fn in_whatever_order_runs_over_one_another_are_taken_back_the_first_value_returns() {
+    let postgres = Postgres::start();
+    postgres.query("CREATE ROLE other LOGIN SUPERUSER");
+    let others = postgres.url().replace("trueup@", "other@");
+    for older_first in [true, false] {
+        let house = house(&postgres, "work_mem: 64MB", "");
+        house.trueup(&["run", "p.yaml"]).wanted(0);
+        // Who asks makes no other setting of it.
+        pipeline(&house, &others, "work_mem: 65MB", "");
+        house.trueup(&["run", "p.yaml"]).wanted(0);
+        let runs = house.runs();
+        let (first, second) = if older_first { (0, 1) } else { (1, 0) };
+        let told = house.trueup(&["rollback", &runs[first]]).wanted(0).stdout;
+        assert_eq!(
+            told.contains(&format!("run {} has set it since", runs[1])),
+            older_first,
+            "{told}"
+        );
+        let left = if older_first { "65MB" } else { "64MB" };
+        assert_eq!(in_force(&postgres, "work_mem"), left);
+        house.trueup(&["rollback", &runs[second]]).wanted(0);
+        assert!(postgres.altered().is_empty());
+        assert_eq!(in_force(&postgres, "work_mem"), "4MB");
+    }
 }
 
 /// Runs the program with a fault at the given place.

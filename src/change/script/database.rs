@@ -64,6 +64,10 @@ SQL
   if [ "$reload" = true ]; then
     echo 'SELECT pg_reload_conf();' | ask_server >/dev/null || failed=1
   fi
+  ask_server <<'SQL'
+SELECT name || ': in force only after a restart of the server'
+  FROM pg_settings WHERE lower(name) = :'name' AND context = 'postmaster';
+SQL
 }"#;
 
 const CALL: &str = "take_back_database ";
