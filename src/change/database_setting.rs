@@ -221,7 +221,8 @@ impl DatabaseSettings {
             let runtime = runtime.map_err(|error| ServerError::Refused(error.to_string()))?;
             let asked = runtime.block_on(in_time(patience, async {
                 let cluster = setting.cluster.as_deref();
-                let mut session = Session::to(&setting.server, cluster, &logins).await?;
+                let session = Session::to(&setting.server, cluster, &logins).await;
+                let mut session = session.map_err(with_remedy)?;
                 let answer = work(&mut session).await;
                 session.close().await;
                 answer
@@ -235,6 +236,17 @@ impl DatabaseSettings {
             Answer::Late(_) => Err(ServerError::Late(2 * patience)),
             Answer::NotAsked(error) => Err(ServerError::Refused(error.to_string())),
         }
+    }
+}
+
+/// Whoever comes back to a server may have to say how it is reached.
+fn with_remedy(error: ServerError) -> ServerError {
+    match error {
+        ServerError::Unreachable { .. } => ServerError::Refused(format!(
+            "{error}; is it running? The password is that of PGPASSWORD, ~/.pgpass, or TRUEUP_DATABASE_URL where that \
+             names this server"
+        )),
+        other => other,
     }
 }
 

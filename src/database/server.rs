@@ -138,10 +138,7 @@ impl Logins {
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// It can't be reached.
-    #[error(
-        "could not reach the database server {address} as {user}: {reason}; is it running, and does it let this user in? \
-         A password is taken from TRUEUP_DATABASE_URL where that names this server, from PGPASSWORD, or from ~/.pgpass"
-    )]
+    #[error("could not reach the database server {address} as {user}: {reason}")]
     Unreachable {
         /// Where it should listen.
         address: String,

@@ -135,8 +135,11 @@ fn what_waits_for_a_restart_is_not_said_to_be_in_force() {
 #[test]
 fn what_is_wrong_is_told_by_the_plan_with_what_would_be_right() {
     let postgres = Postgres::start();
-    let house =
-        house(&postgres, "work_mem: 1kB, random_page_cos: 1, jit: maybe, block_size: 1", "");
+    let house = house(
+        &postgres,
+        "work_mem: 1kB, random_page_cos: 1, jit: maybe, block_size: 1, timezone: Mars/Base",
+        "",
+    );
     let told = house.trueup(&["plan", "p.yaml"]).wanted(1).stdout;
     let told = words(&told);
     for words in [
@@ -145,6 +148,7 @@ fn what_is_wrong_is_told_by_the_plan_with_what_would_be_right() {
         "did you mean `random_page_cost`?",
         "could not set jit to `maybe`: it takes on or off",
         "block_size can't be set",
+        "could not set timezone to `Mars/Base`: invalid value for parameter",
     ] {
         assert!(told.contains(words), "{words}: {told}");
     }

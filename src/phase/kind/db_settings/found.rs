@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use sqlx::{Connection as _, Row as _};
 
 use super::with::Wanted;
 use crate::change::database_setting::value_of;
@@ -31,6 +31,8 @@ pub(super) struct Server {
     pub(super) alters: bool,
     /// Settings of those that were asked for, by their names in lower case.
     pub(super) parameters: BTreeMap<String, Parameter>,
+    /// What the server says against values that are wanted of them.
+    pub(super) refused: BTreeMap<String, String>,
     /// Which of them this user may not alter.
     pub(super) withheld: Vec<String>,
     /// What the file of ALTER SYSTEM says of each setting; nothing when this user may not know.
@@ -88,6 +90,7 @@ impl Server {
             Self { version, told_version, alters, user: user.clone(), ..Self::default() };
         server.parameters = parameters(session, &names).await?;
         server.withheld = withheld(session, version, &names).await?;
+        server.refused = refused(session, wanted, &server.parameters).await?;
         if may_read {
             server.file = Some(file(session).await?);
             server.mistakes = mistakes(session).await?;
@@ -131,7 +134,9 @@ impl Server {
                 "{name} can't be set: it is fixed when the server or its cluster is made"
             ));
         }
-        parameter.refuses(value)
+        let refused =
+            || Some(format!("could not set {name} to `{value}`: {}", self.refused.get(name)?));
+        parameter.refuses(value).or_else(refused)
     }
 
     /// Why a setting can't be brought to its value here; nothing when it can, or has it.
@@ -268,6 +273,32 @@ async fn parameters(
         Ok((parameter.name.to_ascii_lowercase(), parameter))
     };
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// What the server says against texts of which only it knows whether they can be: each is tried in a transaction of this
+/// session, and given up with it. It lets no session try what only its files may say.
+async fn refused(
+    session: &mut Session,
+    wanted: &[Wanted],
+    parameters: &BTreeMap<String, Parameter>,
+) -> Result<BTreeMap<String, String>, ServerError> {
+    let mut refused = BTreeMap::new();
+    for Wanted { name, value } in wanted {
+        let Some(parameter) = parameters.get(name) else { continue };
+        if parameter.kind != "string" || !matches!(&*parameter.context, "user" | "superuser") {
+            continue;
+        }
+        let mut trial = session.connection.begin().await?;
+        let set = sqlx::query("SELECT set_config($1, $2, true)").bind(name).bind(value);
+        if let Err(sqlx::Error::Database(told)) = set.execute(&mut *trial).await {
+            // Whether this user may is asked elsewhere.
+            if told.code().as_deref() != Some("42501") {
+                refused.insert(name.clone(), told.message().to_owned());
+            }
+        }
+        trial.rollback().await?;
+    }
+    Ok(refused)
 }
 
 /// The settings that this user may not alter.

@@ -228,7 +228,11 @@ async fn ask(
         session.close().await;
         Ok((found?, cluster))
     });
-    asked.await.map_err(|error| PhaseError::because("could not ask the database server", error))
+    asked.await.map_err(|error| match error {
+        server::ServerError::Unreachable { .. } => PhaseError::new(error.to_string())
+            .help("check `url`, and that the server runs and lets this user in"),
+        error => PhaseError::because("could not ask the database server", error),
+    })
 }
 
 /// Asks again about what can be set.

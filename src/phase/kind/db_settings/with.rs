@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::Value;
 
 use crate::database::SealedUrl;
 use crate::database::statement;
@@ -16,8 +16,7 @@ use crate::secret;
 pub struct With {
     /// The server, as a user who may change its settings: `postgres://USER@HOST/DATABASE`.
     pub(super) url: SealedUrl,
-    /// Settings of PostgreSQL with the values that they shall have, such as `work_mem: 64MB`; a list for one that takes
-    /// several names.
+    /// Settings of PostgreSQL with their values, such as `work_mem: 64MB`; a list for one that takes several names.
     #[schemars(schema_with = "settings_schema")]
     settings: IndexMap<String, Told>,
     /// Whether the server is told to read its files again, which brings into force what needs no restart.
@@ -32,15 +31,29 @@ fn yes() -> bool {
     true
 }
 
-/// A value as YAML has it.
+/// A value as YAML has it, in texts that PostgreSQL reads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, try_from = "Value")]
 enum Told {
-    Switch(bool),
-    Whole(i64),
-    Number(f64),
-    Text(String),
+    One(String),
     List(Vec<String>),
+}
+
+impl TryFrom<Value> for Told {
+    type Error = &'static str;
+
+    fn try_from(value: Value) -> Result<Self, Self::Error> {
+        let one = |value: Value| match value {
+            Value::Bool(on) => Ok(if on { "on" } else { "off" }.to_owned()),
+            Value::Number(number) => Ok(number.to_string()),
+            Value::String(text) => Ok(text),
+            _ => Err("a value is a text, a number, `true`, `false`, or a list of these"),
+        };
+        match value {
+            Value::Array(all) => all.into_iter().map(one).collect::<Result<_, _>>().map(Self::List),
+            value => one(value).map(Self::One),
+        }
+    }
 }
 
 fn settings_schema(_: &mut SchemaGenerator) -> Schema {
@@ -50,7 +63,7 @@ fn settings_schema(_: &mut SchemaGenerator) -> Schema {
         "propertyNames": { "pattern": r"^[a-z0-9_]+(\.[a-z0-9_]+)*$" },
         "additionalProperties": {
             "type": ["string", "number", "boolean", "array"],
-            "items": json!({ "type": "string" }),
+            "items": { "type": ["string", "number", "boolean"] },
         },
     })
 }
@@ -91,10 +104,7 @@ fn text(name: &str, told: &Told) -> Result<String, (String, &'static str)> {
         return Err((reason, "write it as `SHOW ALL` lists it, in lower case"));
     }
     let value = match told {
-        Told::Switch(on) => if *on { "on" } else { "off" }.to_owned(),
-        Told::Whole(number) => number.to_string(),
-        Told::Number(number) => number.to_string(),
-        Told::Text(text) => text.clone(),
+        Told::One(text) => text.clone(),
         Told::List(_) if !statement::is_list(name) => {
             return Err((format!("{name} takes one value"), "write one value"));
         }
@@ -111,8 +121,9 @@ fn text(name: &str, told: &Told) -> Result<String, (String, &'static str)> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use serde_json::Value;
 
     fn with(settings: &Value) -> With {
         serde_json::from_value(json!({ "url": "postgres://a@b/c", "settings": settings })).unwrap()
@@ -131,13 +142,20 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_none_is_told_in_plain_words() {
+        let settings = json!({ "url": "postgres://a@b/c", "settings": { "work_mem": { "a": 1 } } });
+        let error = serde_json::from_value::<With>(settings).unwrap_err().to_string();
+        assert!(error.contains("a value is a text, a number"), "{error}");
+    }
+
+    #[test]
     fn what_can_be_no_setting_of_postgres_is_told_at_its_key() {
         let marker = secret::Source::Env("PW".to_owned()).marker();
         for (settings, told) in [
             (json!({}), "nothing to set"),
             (json!({ "Work_Mem": "64MB" }), "lower-case"),
             (json!({ "a; b": "1" }), "not the name"),
-            (json!({ "work_mem": ["1", "2"] }), "takes one value"),
+            (json!({ "work_mem": ["1", 2] }), "takes one value"),
             (json!({ "search_path": [] }), "none of them empty"),
             (json!({ "search_path": "" }), "none of them empty"),
             (json!({ "application_name": "a\nb" }), "one line"),
