@@ -20,6 +20,13 @@ pub struct Aftermath {
 pub enum Fate {
     /// They are in place, unless somebody else has set other values since.
     Kept,
+    /// Some were taken back, and the others are kept.
+    Partly {
+        /// When, and by what.
+        by: Resumed,
+        /// How many settings were.
+        back: usize,
+    },
     /// The run was cut off, or some could not be taken back: a rollback is due.
     Due,
     /// A reboot has taken them back.
@@ -53,13 +60,17 @@ pub fn aftermath(path: &Path) -> Result<Option<Aftermath>, JournalError> {
     let boot = facts::boot(&Sysroot::at(PathBuf::from(&opened.root)));
     let rebooted = facts::is_other_boot(opened.boot_id.as_deref(), boot.as_deref());
     let (open, wanted) = (targets(Entry::is_open), targets(Entry::may_be_taken_back));
-    let settings = if open > 0 { open } else { targets(|entry| !is_failed(entry)) };
+    let all = targets(|entry| !is_failed(entry));
+    let settings = if open > 0 { open } else { all };
     let fate = if rebooted && wanted > 0 {
         Fate::Rebooted
     } else if open > 0 && !journal.closed {
         Fate::Due
     } else if open > 0 {
-        Fate::Kept
+        match &journal.resumed {
+            Some(by) if all > open => Fate::Partly { by: by.clone(), back: all - open },
+            _ => Fate::Kept,
+        }
     } else {
         let of = |entry: &Entry, value: &str| {
             (entry.change.target.name().into_owned(), value.to_owned())

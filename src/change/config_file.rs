@@ -437,7 +437,6 @@ mod tests {
         Applier, ApplyResult, Change, Options, RollbackReport, TakenBack, Target, rollback, script,
     };
     use crate::clock::Clock;
-    use crate::database::server::Logins;
     use crate::host::tree::Tree;
     use jiff::Timestamp;
     use tempfile::TempDir;
@@ -461,12 +460,7 @@ mod tests {
     }
 
     fn take_back(tree: &Tree, dir: &TempDir, run: &str, force: bool) -> RollbackReport {
-        let options = Options {
-            force,
-            at: Timestamp::UNIX_EPOCH,
-            by: "a test".to_owned(),
-            logins: Logins::default(),
-        };
+        let options = Options { force, ..Options::new(Timestamp::UNIX_EPOCH, "a test") };
         rollback(&tree.sysroot(), &dir.path().join(format!("{run}.jsonl")), &options).unwrap()
     }
 
@@ -677,7 +671,8 @@ mod tests {
         assert!(made.iter().all(|one| one.result == ApplyResult::Match), "{made:?}");
         run.keep().unwrap();
         tree.put(CONF, "other\n");
-        let text = script(&[run.journal()], false).unwrap();
+        let text =
+            script(&[run.journal()], &Options::new(Timestamp::UNIX_EPOCH, "a test")).unwrap();
         let run = || std::process::Command::new("/bin/sh").arg("-c").arg(&text).output().unwrap();
         tree.put("/proc/sys/kernel/random/boot_id", "b2\n");
         let output = run();

@@ -9,10 +9,9 @@ mod database;
 
 use std::path::Path;
 
-use super::chain::Chain;
 use super::journal::{self, Entry, Integrity, State};
 use super::model::Target;
-use super::rollback::RollbackError;
+use super::rollback::{Options, RollbackError};
 
 /// What every script begins with, after the words that say how a value that is not ours is taken.
 const HEAD: &str = r#"set -u
@@ -125,8 +124,8 @@ const WIDTH: usize = 80;
 ///
 /// # Errors
 /// When a journal can't be used, or nobody can tell whether a newer run has set the same.
-pub fn script(journals: &[&Path], force: bool) -> Result<String, RollbackError> {
-    let known = if force { "yes" } else { "no" };
+pub fn script(journals: &[&Path], options: &Options) -> Result<String, RollbackError> {
+    let known = if options.force { "yes" } else { "no" };
     let mut lines = vec![
         "#!/bin/sh".to_owned(),
         "# Takes back what runs of trueup have changed on this host.".to_owned(),
@@ -137,7 +136,7 @@ pub fn script(journals: &[&Path], force: bool) -> Result<String, RollbackError> 
     ];
     let mut runs = Vec::new();
     for path in journals {
-        runs.extend(of_run(path, journals, force)?);
+        runs.extend(of_run(path, journals, options)?);
     }
     if runs.iter().any(|line| database::is_call(line)) {
         lines.extend([String::new(), database::HEAD.to_owned()]);
@@ -148,7 +147,11 @@ pub fn script(journals: &[&Path], force: bool) -> Result<String, RollbackError> 
 }
 
 /// The part of one run; those of `journals` are taken back as well.
-fn of_run(path: &Path, journals: &[&Path], force: bool) -> Result<Vec<String>, RollbackError> {
+fn of_run(
+    path: &Path,
+    journals: &[&Path],
+    options: &Options,
+) -> Result<Vec<String>, RollbackError> {
     let journal = journal::read(path)?;
     let Some(opened) = &journal.opened else { return Ok(Vec::new()) };
     let run = one_line(&opened.run);
@@ -158,10 +161,9 @@ fn of_run(path: &Path, journals: &[&Path], force: bool) -> Result<Vec<String>, R
             "# Line {line} of its journal is damaged: changes after it are not known."
         ));
     }
-    let newer = Chain::above(path, opened, journals)
-        .map_err(|source| RollbackError::Newer { run, source })?;
+    let newer = options.newer(path, opened, journals)?;
     let on_host = |path: &str| quoted(&format!("{}{path}", opened.root.trim_end_matches('/')));
-    let wanted = |entry: &&Entry| if force { entry.may_be_taken_back() } else { entry.is_open() };
+    let wanted = |entry: &&Entry| options.takes(&journal, entry, options.force);
     let entries: Vec<&Entry> = journal.entries.iter().rev().filter(wanted).collect();
     // Only what a reboot takes back depends on the boot.
     for group in entries.chunk_by(|a, b| a.change.target.volatile() == b.change.target.volatile()) {

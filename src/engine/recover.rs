@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::change::{JournalState, Options, Reverted, RollbackReport, TakenBack, list, rollback};
+use crate::change::{
+    JournalState, Options, Reverted, RollbackReport, Scope, TakenBack, list, rollback,
+};
 use crate::clock::Clock;
 use crate::database::SealedUrl;
 use crate::database::server::Logins;
@@ -56,7 +58,8 @@ pub(super) fn recover(
     };
     let due = journals.iter().any(|journal| matches!(journal.state, JournalState::Unfinished));
     let logins = if due { logins() } else { Logins::default() };
-    let options = Options { force: false, at: clock.now(), by: format!("run {run}"), logins };
+    let by = format!("run {run}");
+    let options = Options { scope: Scope::Due, logins, ..Options::new(clock.now(), by) };
     journals
         .into_iter()
         .filter_map(|journal| match &journal.state {

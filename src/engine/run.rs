@@ -68,6 +68,9 @@ pub struct RunOptions {
     pub earlier: Earlier,
     /// The right to run, taken before anything was looked at that must not change until the run.
     pub hold: Hold,
+    /// What the record says of files that others than root could have written, and that are used all the same; absent
+    /// where such files are refused.
+    pub trusted: Option<Vec<String>>,
 }
 
 /// The lock of a results folder, for one run. Given back when dropped.
@@ -176,6 +179,9 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         resumes: options.earlier.run.parse().ok(),
     });
+    for text in options.trusted.iter().flatten().cloned() {
+        recorder.record(Event::Noted { phase: None, text });
+    }
     let logins = Logins::default();
     let reaching = || told_logins(&logins, &plan, &options.secrets);
     for event in recover(&options.sysroot, &journal_dir, (&run, &clock), reaching) {
@@ -202,6 +208,7 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         secrets: options.secrets,
         logins,
         digests: Digests::default(),
+        trusts_files: options.trusted.is_some(),
     });
     let earlier = Resumption::of(options.earlier, &plan);
     let executor = Executor {
