@@ -5,8 +5,10 @@
 use std::io;
 
 use super::config_file::ConfigFiles;
+use super::database_setting::DatabaseSettings;
 use super::model::Target;
 use super::setting_file::SettingFiles;
+use crate::database::server::Logins;
 use crate::host::setting::Observed;
 use crate::host::{ReadError, Sysroot};
 
@@ -25,6 +27,8 @@ pub(super) enum WriteError {
     },
     #[error("could not {action} {path}: {reason}")]
     File { action: &'static str, path: String, reason: String },
+    #[error("could not set {setting} to `{value}`: {reason}")]
+    Database { setting: String, value: String, reason: String },
     #[error("{0}")]
     Late(String),
 }
@@ -47,6 +51,12 @@ pub(super) trait Host: Send + Sync {
         Ok(())
     }
 
+    /// What the value that a target has now still waits for before it is in force; nothing for most targets.
+    fn waits(&self, target: &Target) -> Option<String> {
+        let _ = target;
+        None
+    }
+
     /// The folder that stands for `/`, so that a journal is never worked off on another host's files.
     fn root(&self) -> String;
 }
@@ -57,13 +67,15 @@ pub(super) struct ThisHost {
     root: Sysroot,
     settings: SettingFiles,
     files: ConfigFiles,
+    databases: DatabaseSettings,
 }
 
 impl ThisHost {
-    pub(super) fn below(root: Sysroot) -> Self {
+    /// The host, whose database servers are reached as this process has been told.
+    pub(super) fn below(root: Sysroot, logins: Logins) -> Self {
         let (settings, files) =
             (SettingFiles::below(root.clone()), ConfigFiles::below(root.clone()));
-        Self { root, settings, files }
+        Self { root, settings, files, databases: DatabaseSettings::by(logins) }
     }
 }
 
@@ -82,6 +94,7 @@ impl Host for ThisHost {
         match target {
             Target::Setting { path } => self.settings.observe(path),
             Target::File { path } => self.files.observe(path),
+            Target::Database(setting) => self.databases.observe(setting),
         }
     }
 
@@ -89,6 +102,7 @@ impl Host for ThisHost {
         match target {
             Target::Setting { path } => self.settings.write(path, value),
             Target::File { path } => self.files.write(path, value),
+            Target::Database(setting) => self.databases.write(setting, value),
         }
     }
 
@@ -96,6 +110,14 @@ impl Host for ThisHost {
         match target {
             Target::Setting { .. } => None,
             Target::File { path } => self.files.obstacle(path, value),
+            Target::Database(setting) => self.databases.obstacle(setting, value),
+        }
+    }
+
+    fn waits(&self, target: &Target) -> Option<String> {
+        match target {
+            Target::Database(setting) => self.databases.waits(setting),
+            Target::Setting { .. } | Target::File { .. } => None,
         }
     }
 
@@ -103,6 +125,7 @@ impl Host for ThisHost {
         match target {
             Target::Setting { .. } => Ok(()),
             Target::File { path } => self.files.tidy(path, value),
+            Target::Database(setting) => self.databases.tidy(setting),
         }
     }
 }
@@ -110,5 +133,5 @@ impl Host for ThisHost {
 /// What `target` has on the host below `root`. Nothing is written.
 #[must_use]
 pub fn observe(root: &Sysroot, target: &Target) -> Observed {
-    ThisHost::below(root.clone()).observe(target)
+    ThisHost::below(root.clone(), Logins::default()).observe(target)
 }

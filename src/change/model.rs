@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::config_file;
+use super::database_setting::{self, DatabaseSetting};
+use crate::database::statement;
 use crate::host::setting;
 
 /// One reversible write to the host.
@@ -41,6 +43,8 @@ pub enum Target {
         /// Its absolute path on the host, below `/etc`.
         path: String,
     },
+    /// A setting of a database server, as its file of settings has it. That it is not in there is one of its values.
+    Database(DatabaseSetting),
 }
 
 impl Change {
@@ -68,6 +72,7 @@ impl Target {
     pub fn name(&self) -> Cow<'_, str> {
         match self {
             Self::Setting { path } | Self::File { path } => path.into(),
+            Self::Database(setting) => setting.told().into(),
         }
     }
 
@@ -76,7 +81,7 @@ impl Target {
     pub fn volatile(&self) -> bool {
         match self {
             Self::Setting { .. } => true,
-            Self::File { .. } => false,
+            Self::File { .. } | Self::Database(_) => false,
         }
     }
 
@@ -99,6 +104,7 @@ impl Target {
                 Some(format!("`{path}` is not a configuration file: they are below /etc"))
             }
             Self::Setting { .. } | Self::File { .. } => None,
+            Self::Database(setting) => statement::forbidden(&setting.name),
         }
     }
 
@@ -108,6 +114,7 @@ impl Target {
         match self {
             Self::Setting { .. } => setting::same(one, other),
             Self::File { .. } => config_file::same(one, other),
+            Self::Database(setting) => setting.same(one, other),
         }
     }
 
@@ -117,6 +124,7 @@ impl Target {
         match self {
             Self::Setting { .. } => value.into(),
             Self::File { .. } => config_file::shown(value),
+            Self::Database(_) => database_setting::shown(value),
         }
     }
 }

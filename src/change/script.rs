@@ -5,6 +5,8 @@
 //! back and what a newer run has set since, and writes only where the value is still the one that the run left,
 //! unless by force. It does not mark the journals.
 
+mod database;
+
 use std::path::Path;
 
 use super::journal::{self, Entry, Integrity, State};
@@ -132,9 +134,14 @@ pub fn script(journals: &[&Path], options: &Options) -> Result<String, RollbackE
         format!("force={known}"),
         HEAD.to_owned(),
     ];
+    let mut runs = Vec::new();
     for path in journals {
-        lines.extend(of_run(path, journals, options)?);
+        runs.extend(of_run(path, journals, options)?);
     }
+    if runs.iter().any(|line| database::is_call(line)) {
+        lines.extend([String::new(), database::HEAD.to_owned()]);
+    }
+    lines.extend(runs);
     lines.push(TAIL.to_owned());
     Ok(lines.join("\n"))
 }
@@ -176,6 +183,10 @@ fn of_run(
                 let (function, path) = match target {
                     Target::Setting { path } => ("take_back", path),
                     Target::File { path } => ("take_back_file", path),
+                    Target::Database(setting) => {
+                        lines.extend(database::call(setting, entry));
+                        continue;
+                    }
                 };
                 let call = format!("{function} {}", on_host(path));
                 lines.extend(broken(&call, &values(entry), indent));

@@ -134,6 +134,8 @@ pub(super) struct Taker<'a> {
     /// The run whose changes they are, and the newer ones that may stand on them.
     run: &'a str,
     newer: Chain,
+    /// What a person should know of what is back.
+    notes: Vec<String>,
 }
 
 impl<'a> Taker<'a> {
@@ -146,6 +148,7 @@ impl<'a> Taker<'a> {
             left: BTreeMap::new(),
             run: "",
             newer: Chain::default(),
+            notes: Vec::new(),
         }
     }
 
@@ -189,6 +192,11 @@ impl<'a> Taker<'a> {
         result
     }
 
+    /// What a person should know of what is back.
+    pub(super) fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
     fn restore(&mut self, entry: &Entry) -> Result<TakenBack, String> {
         let Change { target, from, .. } = &entry.change;
         if let Some(reason) = target.forbidden() {
@@ -213,6 +221,7 @@ impl<'a> Taker<'a> {
         self.host.write(target, from).map_err(|error| error.to_string())?;
         match self.host.observe(target) {
             Observed::Value(read_back) if target.same(&read_back, from) => {
+                self.notes.extend(self.host.waits(target));
                 Ok(TakenBack::Restored { read_back })
             }
             Observed::Value(other) => {
