@@ -6,7 +6,9 @@ use std::io;
 
 use super::config_file::ConfigFiles;
 use super::model::Target;
+use super::process_attribute::ProcessAttributes;
 use super::setting_file::SettingFiles;
+use crate::host::attributes::attribute::Attribute;
 use crate::host::setting::Observed;
 use crate::host::{ReadError, Sysroot};
 
@@ -25,6 +27,8 @@ pub(super) enum WriteError {
     },
     #[error("could not {action} {path}: {reason}")]
     File { action: &'static str, path: String, reason: String },
+    #[error("could not set {attribute} of process {pid} to `{value}`: {reason}")]
+    Attribute { attribute: Attribute, pid: u32, value: String, reason: String },
     #[error("{0}")]
     Late(String),
 }
@@ -57,13 +61,15 @@ pub(super) struct ThisHost {
     root: Sysroot,
     settings: SettingFiles,
     files: ConfigFiles,
+    processes: ProcessAttributes,
 }
 
 impl ThisHost {
     pub(super) fn below(root: Sysroot) -> Self {
         let (settings, files) =
             (SettingFiles::below(root.clone()), ConfigFiles::below(root.clone()));
-        Self { root, settings, files }
+        let processes = ProcessAttributes::below(root.clone());
+        Self { root, settings, files, processes }
     }
 }
 
@@ -82,6 +88,7 @@ impl Host for ThisHost {
         match target {
             Target::Setting { path } => self.settings.observe(path),
             Target::File { path } => self.files.observe(path),
+            Target::Process { process, attribute } => self.processes.observe(process, *attribute),
         }
     }
 
@@ -89,6 +96,9 @@ impl Host for ThisHost {
         match target {
             Target::Setting { path } => self.settings.write(path, value),
             Target::File { path } => self.files.write(path, value),
+            Target::Process { process, attribute } => {
+                self.processes.write(process, *attribute, value)
+            }
         }
     }
 
@@ -96,12 +106,15 @@ impl Host for ThisHost {
         match target {
             Target::Setting { .. } => None,
             Target::File { path } => self.files.obstacle(path, value),
+            Target::Process { process, attribute } => {
+                self.processes.obstacle(process, *attribute, value)
+            }
         }
     }
 
     fn tidy(&self, target: &Target, value: &str) -> Result<(), WriteError> {
         match target {
-            Target::Setting { .. } => Ok(()),
+            Target::Setting { .. } | Target::Process { .. } => Ok(()),
             Target::File { path } => self.files.tidy(path, value),
         }
     }

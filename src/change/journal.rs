@@ -4,7 +4,7 @@
 //! line as it would be without that field. The intents of a group of changes are on the disk before the
 //! first of them touches the host.
 //! ```text
-//! {"record":"opened","schema":2,"run":"r1","root":"/","boot_id":"b1","at":"1970-01-01T00:00:00Z","sum":"10095124c8123906"}
+//! {"record":"opened","schema":3,"run":"r1","root":"/","boot_id":"b1","at":"1970-01-01T00:00:00Z","sum":"64cc236e03461984"}
 //! {"record":"intent","n":0,"change":{"phase":"cpu","target":{"kind":"setting","path":"/proc/sys/vm/swappiness"},"from":"60","to":"10"},"sum":"7a57c6f69ae94178"}
 //! {"record":"applied","n":0,"read_back":"10","sum":"f44c4b6c0cd32a3f"}
 //! {"record":"kept","n":0,"sum":"d73afd93aa52bdb0"}
@@ -17,7 +17,7 @@
 //! - `failed`: the host refused it, and still has the former value.
 //! - `reverted`: the former value is back, and was read back.
 //! - `left`: somebody else has set another value since, which was left alone.
-//! - `moot`: another boot had already taken it back.
+//! - `moot`: another boot had already taken it back, or its process has ended.
 //! - `kept`: it is to stay.
 //! - `handed`: a later run has set it since, and restores what was there before this change when it is taken back.
 //! - `rebased`: an earlier run, `of`, was taken back from below change `n`, and handed over what had been there before
@@ -42,8 +42,8 @@ use crate::disk::{self, AppendLog, DiskError};
 use crate::fault;
 
 /// The form of the records. A journal of a newer form is not touched; an older one is read, and goes on as it began:
-/// 1 had settings only.
-pub const SCHEMA: u32 = 2;
+/// 1 had settings only, 2 also configuration files.
+pub const SCHEMA: u32 = 3;
 
 /// The largest journal read: hundreds of thousands of changes.
 const READ_LIMIT: u64 = 64 << 20;
@@ -129,7 +129,7 @@ pub enum State {
         /// What somebody else has set.
         found: String,
     },
-    /// A reboot took it back.
+    /// A reboot took it back, or its process has ended.
     Moot,
     /// A later run has set it since, and restores the former value when it is taken back.
     Handed {
@@ -567,13 +567,13 @@ mod tests {
     fn a_foreign_file_and_a_newer_schema_are_refused() {
         assert_eq!(parse("{\"name\":\"x\"}\n"), Err(Unfit::Foreign));
         assert_eq!(parse("some\ntext\n"), Err(Unfit::Foreign));
-        let newer = "{\"record\":\"opened\",\"schema\":3,\"else\":true}\nwhatever\n";
-        assert_eq!(parse(newer), Err(Unfit::Schema(3)));
+        let newer = "{\"record\":\"opened\",\"schema\":4,\"else\":true}\nwhatever\n";
+        assert_eq!(parse(newer), Err(Unfit::Schema(4)));
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("r.jsonl");
         disk::replace(&path, newer.as_bytes()).unwrap();
         let error = read(&path).unwrap_err().to_string();
-        assert!(error.contains("has schema 3, and this program knows schema 2"), "{error}");
+        assert!(error.contains("has schema 4, and this program knows schema 3"), "{error}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod host;
 pub mod journal;
 pub mod journals;
 pub mod model;
+mod process_attribute;
 pub mod rollback;
 pub mod script;
 mod setting_file;

@@ -11,6 +11,7 @@ use super::chain::Chain;
 use super::journal::{self, Entry, Integrity, State};
 use super::model::Target;
 use super::rollback::RollbackError;
+use crate::host::attributes::living::Living;
 
 /// What every script begins with, after the words that say how a value that is not ours is taken.
 const HEAD: &str = r#"set -u
@@ -102,6 +103,85 @@ take_back_file() {
   done
 }
 
+# take_back_attribute PID STARTED ATTRIBUTE OURS... '->' FORMER
+# the same for an attribute of the process that began at STARTED. What threads
+# have for themselves is looked at and set on each.
+take_back_attribute() {
+  pid=$1 started=$2 attribute=$3 name="$3 of process $1"
+  shift 3
+  stat=$(cat "/proc/$pid/stat" 2>/dev/null)
+  stat=${stat##*) }
+  threads=$(ls "/proc/$pid/task" 2>/dev/null)
+  case $stat:$threads in
+    [ZX]*:*"$newline"*) ;;
+    [ZX]*) stat= ;;
+  esac
+  if [ "$(echo "$stat" | cut -d ' ' -f 20)" != "$started" ]; then
+    echo "$name: nothing to take back, it has ended"
+    return
+  fi
+  limit=${attribute#limits.}
+  case $attribute in
+    cpus)
+      current=$(cat "/proc/$pid/task/"*/status |
+        sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' | sort -u)
+      ;;
+    nice)
+      current=$(cat "/proc/$pid/task/"*/stat |
+        sed 's/.*) //' | cut -d ' ' -f 17 | sort -u)
+      ;;
+    io)
+      current=$(LC_ALL=C ionice -p $threads | sed -e 's/^none.*/none/' \
+        -e 's/best-effort/best_effort/' -e 's/: prio//' | sort -u)
+      ;;
+    oom_score_adj) current=$(cat "/proc/$pid/oom_score_adj") ;;
+    *)
+      current=$(prlimit --pid "$pid" "--$limit" \
+        --noheadings --raw --output SOFT,HARD | tr ' ' :)
+      ;;
+  esac
+  if [ -z "$current" ]; then
+    failed=1
+    return
+  fi
+  for former; do :; done
+  if [ "$current" = "$former" ]; then
+    echo "$name: already $former"
+    return
+  fi
+  foreign=
+  while IFS= read -r value; do
+    known=$force
+    for ours; do
+      if [ "$value" = "$ours" ]; then known=yes; fi
+    done
+    if [ $known = no ]; then foreign=$value; fi
+  done <<END
+$current
+END
+  if [ -n "$foreign" ]; then
+    echo "$name: left at $foreign, which somebody else has set" >&2
+    left=1
+    return
+  fi
+  unset POSIXLY_CORRECT
+  level=${former#* }
+  case $attribute:$former in
+    cpus:*) taskset -a -c -p "$former" "$pid" ;;
+    nice:*) renice -n "$former" -p $threads ;;
+    io:none) ionice -c 0 -p $threads ;;
+    io:idle) ionice -c 3 -p $threads ;;
+    io:best_effort*) ionice -c 2 -n "$level" -p $threads ;;
+    io:realtime*) ionice -c 1 -n "$level" -p $threads ;;
+    oom_score_adj:*) choom -n "$former" -p "$pid" ;;
+    *) prlimit --pid "$pid" "--$limit=$former" ;;
+  esac >/dev/null || {
+    failed=1
+    return
+  }
+  echo "$name: $(echo $current) -> $former"
+}
+
 # same_boot FILE ID: whether FILE still names the boot ID.
 same_boot() {
   if [ "$(cat "$1")" = "$2" ]; then return 0; fi
@@ -171,11 +251,13 @@ fn of_run(path: &Path, journals: &[&Path], force: bool) -> Result<Vec<String>, R
                 lines.push(format!("{indent}# {}:", one_line(&target.name())));
                 lines.push(format!("{indent}# run {run} has set it since, and comes first"));
             } else {
-                let (function, path) = match target {
-                    Target::Setting { path } => ("take_back", path),
-                    Target::File { path } => ("take_back_file", path),
+                let call = match target {
+                    Target::Setting { path } => format!("take_back {}", on_host(path)),
+                    Target::File { path } => format!("take_back_file {}", on_host(path)),
+                    Target::Process { process: Living { pid, started }, attribute } => {
+                        format!("take_back_attribute {pid} {started} {attribute}")
+                    }
                 };
-                let call = format!("{function} {}", on_host(path));
                 lines.extend(broken(&call, &values(entry), indent));
             }
         }
