@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::contract::Erased;
 use super::kind::{
-    Command, ConfigFile, CpuGovernor, DbPool, IntegrationTests, Readiness, ServiceStartup, Tune,
+    Command, ConfigFile, CpuGovernor, DbPool, IntegrationTests, Process, Readiness, ServiceStartup,
+    Tune,
 };
 use super::{AnyKind, Kind};
 
@@ -46,4 +47,5 @@ pub fn standard() -> Registry {
         .with::<IntegrationTests>()
         .with::<Command>()
         .with::<ConfigFile>()
+        .with::<Process>()
 }

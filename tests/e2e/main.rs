@@ -22,6 +22,7 @@ mod language;
 mod plan;
 mod postgres;
 mod powd;
+mod process;
 mod record;
 mod reports;
 mod resume;
