@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::journal::{Entry, Integrity, Opened, Record, Writer};
 use super::journals::read_all;
 use super::model::Target;
+use super::reboot::Reboot;
 use crate::disk::DiskError;
 use crate::host::facts;
 
@@ -38,8 +39,13 @@ pub(super) struct Above<'a> {
 
 impl Chain {
     /// The runs that are newer than that of the journal at `path`, which `opened` is the first record of; not those of
-    /// the journals in `but`.
-    pub(super) fn above(path: &Path, opened: &Opened, but: &[&Path]) -> Result<Self, DiskError> {
+    /// the journals in `but`, nor what the boot that the host is in `now` took back.
+    pub(super) fn above(
+        path: &Path,
+        opened: &Opened,
+        but: &[&Path],
+        now: Option<&str>,
+    ) -> Result<Self, DiskError> {
         let dir = path.parent().unwrap_or(Path::new(""));
         let mut newer: Vec<Newer> = read_all(dir)?
             .into_iter()
@@ -49,11 +55,12 @@ impl Chain {
                 let journal = journal?;
                 let other = journal.opened.as_ref()?;
                 let elsewhere = other.root != opened.root;
-                let other_boot =
-                    facts::is_other_boot(other.boot_id.as_deref(), opened.boot_id.as_deref());
-                let open = |entry: &Entry| {
-                    entry.may_be_taken_back() && !(other_boot && entry.change.target.volatile())
+                let rebooted = facts::is_other_boot(other.boot_id.as_deref(), now);
+                let reboot = rebooted.then(|| Reboot::after(&journal.entries));
+                let gone = |target: &Target| {
+                    reboot.as_ref().is_some_and(|reboot| reboot.takes_back(target))
                 };
+                let open = |entry: &Entry| entry.may_be_taken_back() && !gone(&entry.change.target);
                 (!elsewhere).then(|| Newer {
                     run: other.run.clone(),
                     path: summary.path,

@@ -4,6 +4,7 @@
 
 use std::io;
 
+use super::at_boot;
 use super::config_file::ConfigFiles;
 use super::model::Target;
 use super::process_attribute::ProcessAttributes;
@@ -88,6 +89,7 @@ impl Host for ThisHost {
         match target {
             Target::Setting { path } => self.settings.observe(path),
             Target::File { path } => self.files.observe(path),
+            Target::AtBoot { path } => at_boot::observe(&self.files, path),
             Target::Process { process, attribute } => self.processes.observe(process, *attribute),
         }
     }
@@ -96,6 +98,7 @@ impl Host for ThisHost {
         match target {
             Target::Setting { path } => self.settings.write(path, value),
             Target::File { path } => self.files.write(path, value),
+            Target::AtBoot { path } => at_boot::write(&self.files, path, value),
             Target::Process { process, attribute } => {
                 self.processes.write(process, *attribute, value)
             }
@@ -106,6 +109,7 @@ impl Host for ThisHost {
         match target {
             Target::Setting { .. } => None,
             Target::File { path } => self.files.obstacle(path, value),
+            Target::AtBoot { path } => at_boot::obstacle(&self.files, path, value),
             Target::Process { process, attribute } => {
                 self.processes.obstacle(process, *attribute, value)
             }
@@ -116,6 +120,7 @@ impl Host for ThisHost {
         match target {
             Target::Setting { .. } | Target::Process { .. } => Ok(()),
             Target::File { path } => self.files.tidy(path, value),
+            Target::AtBoot { path } => self.files.tidy(at_boot::file_of(path), value),
         }
     }
 }
@@ -124,4 +129,10 @@ impl Host for ThisHost {
 #[must_use]
 pub fn observe(root: &Sysroot, target: &Target) -> Observed {
     ThisHost::below(root.clone()).observe(target)
+}
+
+/// Why `target` can't be given `value` there so that it can be taken back, as far as that can be told beforehand.
+#[must_use]
+pub fn obstacle(root: &Sysroot, target: &Target, value: &str) -> Option<String> {
+    target.forbidden().or_else(|| ThisHost::below(root.clone()).obstacle(target, value))
 }

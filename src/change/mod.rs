@@ -7,6 +7,7 @@
 
 pub mod aftermath;
 pub mod apply;
+pub mod at_boot;
 mod chain;
 mod config_file;
 pub mod drift;
@@ -15,6 +16,7 @@ pub mod journal;
 pub mod journals;
 pub mod model;
 mod process_attribute;
+mod reboot;
 pub mod rollback;
 pub mod script;
 mod setting_file;
@@ -24,7 +26,7 @@ pub mod toggle;
 pub use aftermath::{Aftermath, Fate, aftermath};
 pub use apply::{Applied, Applier, ApplyResult, KeepError, Reverted};
 pub use drift::{Standing, StandingChange, Verification, verify};
-pub use host::observe;
+pub use host::{observe, obstacle};
 pub use journal::{Entry, JournalError, State};
 pub use journals::{JournalState, JournalSummary, list};
 pub use model::{Change, Target};

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::config_file;
+use super::{at_boot, config_file};
 use crate::host::attributes::attribute::Attribute;
 use crate::host::attributes::living::Living;
 use crate::host::setting;
@@ -43,6 +43,11 @@ pub enum Target {
         /// Its absolute path on the host, below `/etc`.
         path: String,
     },
+    /// What a setting is set to when the host starts.
+    AtBoot {
+        /// The absolute path of the setting on the host, below `/sys` or `/proc/sys`.
+        path: String,
+    },
     /// An attribute of a process that runs.
     Process {
         /// The process.
@@ -72,11 +77,17 @@ impl Target {
         Self::File { path: path.into() }
     }
 
+    /// What a setting is set to when the host starts.
+    pub fn at_boot(path: impl Into<String>) -> Self {
+        Self::AtBoot { path: path.into() }
+    }
+
     /// How people call it: of a file, its path on the host.
     #[must_use]
     pub fn name(&self) -> Cow<'_, str> {
         match self {
             Self::Setting { path } | Self::File { path } => path.into(),
+            Self::AtBoot { path } => format!("{path} at boot").into(),
             Self::Process { process, attribute } => {
                 format!("{attribute} of process {}", process.pid).into()
             }
@@ -84,12 +95,12 @@ impl Target {
     }
 
     /// True when a reboot takes the change back by itself: what is below `/sys` and `/proc/sys` is not kept on a disk,
-    /// and no process outlives it.
+    /// and no process outlives it. What is set again at boot comes back, though: see [`Reboot`](super::reboot::Reboot).
     #[must_use]
     pub fn volatile(&self) -> bool {
         match self {
             Self::Setting { .. } | Self::Process { .. } => true,
-            Self::File { .. } => false,
+            Self::File { .. } | Self::AtBoot { .. } => false,
         }
     }
 
@@ -105,7 +116,9 @@ impl Target {
             !inside || !plain
         };
         match self {
-            Self::Setting { path } if outside(path, &["/sys/", "/proc/sys/"]) => {
+            Self::Setting { path } | Self::AtBoot { path }
+                if outside(path, &["/sys/", "/proc/sys/"]) =>
+            {
                 Some(format!("`{path}` is not a setting file: they are below /sys and /proc/sys"))
             }
             Self::File { path } if outside(path, &["/etc/"]) => {
@@ -116,6 +129,7 @@ impl Target {
             {
                 Some(format!("no process has the number {pid}"))
             }
+            Self::AtBoot { path } => at_boot::unnameable(path),
             Self::Setting { .. } | Self::File { .. } | Self::Process { .. } => None,
         }
     }
@@ -131,7 +145,7 @@ impl Target {
     #[must_use]
     pub(super) fn is_between(&self, found: &str, values: &[&str]) -> bool {
         match self {
-            Self::Setting { .. } | Self::File { .. } => false,
+            Self::Setting { .. } | Self::File { .. } | Self::AtBoot { .. } => false,
             Self::Process { attribute, .. } => attribute.is_among(found, values),
         }
     }
@@ -142,6 +156,7 @@ impl Target {
         match self {
             Self::Setting { .. } => setting::same(one, other),
             Self::File { .. } => config_file::same(one, other),
+            Self::AtBoot { .. } => at_boot::same(one, other),
             Self::Process { attribute, .. } => attribute.same(one, other),
         }
     }
@@ -152,6 +167,7 @@ impl Target {
         match self {
             Self::Setting { .. } | Self::Process { .. } => value.into(),
             Self::File { .. } => config_file::shown(value),
+            Self::AtBoot { .. } => at_boot::shown(value),
         }
     }
 }

@@ -15,6 +15,8 @@ use super::apply::Reverted;
 use super::chain::Chain;
 use super::host::{ThisHost, root_name};
 use super::journal::{self, Entry, Integrity, Journal, JournalError, Record, Writer};
+use super::model::Target;
+use super::reboot::Reboot;
 use super::take_back::{Foreign, TakenBack, Taker};
 use crate::disk::{self, DiskError};
 use crate::host::{Sysroot, facts};
@@ -134,19 +136,23 @@ pub fn rollback(
         return Err(RollbackError::OtherRoot { run, root: opened.root.clone(), here });
     }
     let host = ThisHost::below(root.clone());
-    let plan = Plan::of(&journal, facts::boot(root).as_deref(), options);
+    let now = facts::boot(root);
+    let plan = Plan::of(&journal, now.as_deref(), options);
     if plan.entries.is_empty() && journal.closed && journal.integrity == Integrity::Whole {
         return Ok(report);
     }
-    let in_place = |entry: &&Entry| !(plan.rebooted && entry.change.target.volatile());
+    let reboot = plan.rebooted.then(|| Reboot::after(&journal.entries));
+    let gone = |target: &Target| reboot.as_ref().is_some_and(|reboot| reboot.takes_back(target));
+    let in_place = |entry: &&Entry| !gone(&entry.change.target);
     let newer = if plan.entries.iter().any(in_place) {
         let run = run.clone();
-        Chain::above(path, opened, &[]).map_err(|source| RollbackError::Newer { run, source })?
+        Chain::above(path, opened, &[], now.as_deref())
+            .map_err(|source| RollbackError::Newer { run, source })?
     } else {
         Chain::default()
     };
     let mut taker =
-        Taker::new(&host, plan.rebooted, plan.foreign).among(&journal.entries).below(&run, newer);
+        Taker::new(&host, reboot, plan.foreign).among(&journal.entries).below(&run, newer);
     if plan.rebooted {
         report
             .notes

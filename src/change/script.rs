@@ -5,18 +5,22 @@
 //! back and what a newer run has set since, and writes only where the value is still the one that the run left,
 //! unless by force. It does not mark the journals.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::at_boot;
 use super::chain::Chain;
 use super::journal::{self, Entry, Integrity, State};
 use super::model::Target;
+use super::reboot::Reboot;
 use super::rollback::RollbackError;
 use crate::host::attributes::living::Living;
+use crate::host::{Sysroot, facts};
 
 /// What every script begins with, after the words that say how a value that is not ours is taken.
 const HEAD: &str = r#"set -u
 newline='
 '
+header='# Kept over a reboot by trueup. To take it back: trueup rollback'
 failed=0
 left=0
 
@@ -101,6 +105,52 @@ take_back_file() {
     rmdir "$above" 2>/dev/null || break
     above=${above%/*}
   done
+}
+
+# take_back_line FILE START OURS... '->' FORMER
+# the same for the line of FILE that begins with START. Its values are what
+# follows, or 'absent', as for a whole file.
+take_back_line() {
+  file=$1 start=$2 known=$force current=absent rest= more=no
+  shift 2
+  if [ -L "$file" ] || { [ -e "$file" ] && [ ! -f "$file" ]; }; then
+    echo "$file: it is not a file any more" >&2
+    left=1
+    return
+  fi
+  if [ -e "$file" ]; then
+    while IFS= read -r line; do
+      case $line in
+        "$start"*) current=${line#"$start"} ;;
+        "$header" | '') rest=$rest$line$newline ;;
+        *) rest=$rest$line$newline more=yes ;;
+      esac
+    done <"$file"
+  fi
+  for former; do :; done
+  for ours; do
+    if [ "$current" = "${ours%% with /*}" ]; then known=yes; fi
+  done
+  if [ "$current" = "${former%% with /*}" ]; then
+    echo "$file: $start already $current"
+  elif [ $known = no ]; then
+    echo "$file: $start left at $current, which somebody else has set" >&2
+    left=1
+    return
+  elif [ "${former%% with /*}" != absent ]; then
+    printf '%s%s%s\n' "${rest:-$header$newline}" "$start" "$former" >"$file" ||
+      { failed=1; return; }
+    echo "$file: $start $current -> $former"
+  elif [ $more = yes ]; then
+    printf %s "$rest" >"$file" || { failed=1; return; }
+    echo "$file: $start removed"
+  else
+    rm -f "$file" || { failed=1; return; }
+    echo "$file: removed"
+  fi
+  case $former in
+    'absent with /'*) rmdir "${file%/*}" 2>/dev/null ;;
+  esac
 }
 
 # take_back_attribute PID STARTED ATTRIBUTE OURS... '->' FORMER
@@ -231,14 +281,17 @@ fn of_run(path: &Path, journals: &[&Path], force: bool) -> Result<Vec<String>, R
             "# Line {line} of its journal is damaged: changes after it are not known."
         ));
     }
-    let newer = Chain::above(path, opened, journals)
+    let now = facts::boot(&Sysroot::at(PathBuf::from(&opened.root)));
+    let newer = Chain::above(path, opened, journals, now.as_deref())
         .map_err(|source| RollbackError::Newer { run, source })?;
     let on_host = |path: &str| quoted(&format!("{}{path}", opened.root.trim_end_matches('/')));
     let wanted = |entry: &&Entry| if force { entry.may_be_taken_back() } else { entry.is_open() };
     let entries: Vec<&Entry> = journal.entries.iter().rev().filter(wanted).collect();
     // Only what a reboot takes back depends on the boot.
-    for group in entries.chunk_by(|a, b| a.change.target.volatile() == b.change.target.volatile()) {
-        let boot = opened.boot_id.as_ref().filter(|_| group[0].change.target.volatile());
+    let reboot = Reboot::after(&journal.entries);
+    let volatile = |entry: &Entry| reboot.takes_back(&entry.change.target);
+    for group in entries.chunk_by(|a, b| volatile(a) == volatile(b)) {
+        let boot = opened.boot_id.as_ref().filter(|_| volatile(group[0]));
         if let Some(boot) = boot {
             let asked = format!("if same_boot {}", on_host("/proc/sys/kernel/random/boot_id"));
             lines.extend(broken(&asked, &format!("{}; then", quoted(boot)), ""));
@@ -254,6 +307,10 @@ fn of_run(path: &Path, journals: &[&Path], force: bool) -> Result<Vec<String>, R
                 let call = match target {
                     Target::Setting { path } => format!("take_back {}", on_host(path)),
                     Target::File { path } => format!("take_back_file {}", on_host(path)),
+                    Target::AtBoot { path } => {
+                        let start = quoted(&at_boot::start_of_line(path));
+                        format!("take_back_line {} {start}", on_host(at_boot::file_of(path)))
+                    }
                     Target::Process { process: Living { pid, started }, attribute } => {
                         format!("take_back_attribute {pid} {started} {attribute}")
                     }
@@ -291,8 +348,12 @@ fn values(entry: &Entry) -> String {
             ours.push(value);
         }
     }
-    let ours: Vec<String> = ours.into_iter().map(|value| quoted(value)).collect();
-    format!("{} '->' {}", ours.join(" "), quoted(&change.from))
+    let written = |value: &str| match &change.target {
+        Target::AtBoot { path } => quoted(&at_boot::end_of_line(path, value)),
+        _ => quoted(value),
+    };
+    let ours: Vec<String> = ours.into_iter().map(|value| written(value)).collect();
+    format!("{} '->' {}", ours.join(" "), written(&change.from))
 }
 
 /// A text for a comment.

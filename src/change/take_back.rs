@@ -12,6 +12,7 @@ use super::chain::Chain;
 use super::host::Host;
 use super::journal::{Entry, Record, State};
 use super::model::{Change, Target};
+use super::reboot::Reboot;
 use crate::host::setting::Observed;
 
 /// What became of a change that was to be taken back.
@@ -133,8 +134,8 @@ fn step(entry: &Entry, current: &str, foreign: Foreign) -> Step {
 /// Takes changes back on a host, the latest first.
 pub(super) struct Taker<'a> {
     host: &'a dyn Host,
-    /// Whether the host was booted since the changes were made.
-    rebooted: bool,
+    /// What the host being booted since took back, where it was.
+    reboot: Option<Reboot>,
     foreign: Foreign,
     /// Targets of changes that could not be taken back. What lies below such a change is not on the host
     /// now, and must not be mistaken for somebody else's value.
@@ -148,10 +149,10 @@ pub(super) struct Taker<'a> {
 }
 
 impl<'a> Taker<'a> {
-    pub(super) fn new(host: &'a dyn Host, rebooted: bool, foreign: Foreign) -> Self {
+    pub(super) fn new(host: &'a dyn Host, reboot: Option<Reboot>, foreign: Foreign) -> Self {
         Self {
             host,
-            rebooted,
+            reboot,
             foreign,
             blocked: BTreeSet::new(),
             left: BTreeMap::new(),
@@ -178,7 +179,7 @@ impl<'a> Taker<'a> {
     /// Takes one change back; the next one is to be earlier.
     pub(super) fn take_back(&mut self, entry: &Entry) -> TakenBack {
         let target = &entry.change.target;
-        if self.rebooted && target.volatile() {
+        if self.reboot.as_ref().is_some_and(|reboot| reboot.takes_back(target)) {
             return TakenBack::Moot;
         }
         if self.blocked.contains(target) {
@@ -326,7 +327,7 @@ mod tests {
         let mut second = entry(State::Applied { read_back: "c".to_owned() });
         second.change.from = "b".to_owned();
         second.change.to = "c".to_owned();
-        let mut taker = Taker::new(&Stubborn, false, Foreign::Leave);
+        let mut taker = Taker::new(&Stubborn, None, Foreign::Leave);
         for (entry, word) in [(second, "busy"), (first, "a later change of /sys/x")] {
             let TakenBack::Failed { reason } = taker.take_back(&entry) else { panic!("{entry:?}") };
             assert!(reason.contains(word), "{reason}");

@@ -19,6 +19,7 @@ mod governor;
 mod host;
 mod house;
 mod language;
+mod persist;
 mod plan;
 mod postgres;
 mod powd;
