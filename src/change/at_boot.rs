@@ -217,6 +217,9 @@ fn replaced(files: &ConfigFiles, path: &str, value: &str) -> Told<String> {
         Content::Text(text) => (text, true),
         Content::Absent(_) => (HEADER, false),
     };
+    if value.contains(['\n', '\0']) {
+        return Err(format!("what {path} is to have is not one line"));
+    }
     let mut new = match content(value) {
         Content::Text(value) => {
             Some(format!("{}{}\n", start_of_line(path), end_of_line(path, value)))
@@ -238,11 +241,6 @@ fn replaced(files: &ConfigFiles, path: &str, value: &str) -> Told<String> {
 }
 
 pub(super) fn obstacle(files: &ConfigFiles, path: &str, value: &str) -> Option<String> {
-    if let Content::Text(text) = content(value)
-        && (text.trim().is_empty() || text.contains(['\n', '\0']))
-    {
-        return Some(format!("what {path} is to have is not one line"));
-    }
     match replaced(files, path, value) {
         Ok(text) => files.obstacle(file_of(path), &text),
         Err(reason) => Some(reason),

@@ -17,7 +17,9 @@ use rustix::process::{Pid, Resource as Limited, Rlimit, prlimit, setpriority_pro
 use super::host::WriteError;
 use super::setting_file::put;
 use crate::fault;
-use crate::host::attributes::attribute::{Attribute, IoPriority, Limits, Resource, differ};
+use crate::host::attributes::attribute::{
+    ALL_CPUS, Attribute, IoPriority, Limits, Resource, differ,
+};
 use crate::host::attributes::io_priority::for_threads;
 use crate::host::attributes::living::{Living, NotFound};
 use crate::host::attributes::right;
@@ -157,8 +159,13 @@ fn set_thread(thread: u32, attribute: Attribute, value: &str) -> Result<(), Errn
         let nice: i32 = value.parse().map_err(|_| Errno::INVAL)?;
         return setpriority_process(Some(Pid::from_raw(raw).ok_or(Errno::SRCH)?), nice);
     }
+    let wanted = match value {
+        // The kernel takes those of them that there are.
+        ALL_CPUS => (0..CpuSet::count()).collect(),
+        list => cpu_list::parse(list).ok_or(Errno::INVAL)?,
+    };
     let mut cpus = CpuSet::new();
-    for cpu in cpu_list::parse(value).ok_or(Errno::INVAL)? {
+    for cpu in wanted {
         cpus.set(cpu).map_err(|_| Errno::INVAL)?;
     }
     sched_setaffinity(nix::unistd::Pid::from_raw(raw), &cpus)
@@ -270,15 +277,20 @@ mod tests {
 
         /// A change of each attribute that any user may make and take back.
         fn changes(&self) -> Vec<Change> {
-            let cpus = cpu_list::parse(&self.value(Attribute::Cpus)).unwrap();
             let limits = Limits::parse(&self.value(OPEN_FILES)).unwrap();
             let lower = Limits { soft: Some(64), ..limits }.to_string();
-            vec![
-                self.change(Attribute::Cpus, &cpus.last().unwrap().to_string()),
+            let mut changes = vec![
                 self.change(Attribute::Io, "best_effort 7"),
                 self.change(Attribute::OomScoreAdj, "900"),
                 self.change(OPEN_FILES, &lower),
-            ]
+            ];
+            let me = std::fs::read_to_string("/proc/self/status").unwrap();
+            let mine = me.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+            let mine = mine.and_then(cpu_list::parse).unwrap();
+            if mine.len() > 1 {
+                changes.push(self.change(Attribute::Cpus, &mine[0].to_string()));
+            }
+            changes
         }
 
         fn all(&self, changes: &[Change]) -> Vec<String> {

@@ -18,6 +18,7 @@ use crate::host::{Sysroot, facts};
 
 /// What every script begins with, after the words that say how a value that is not ours is taken.
 const HEAD: &str = r#"set -u
+cpus=/sys/devices/system/cpu
 newline='
 '
 header='# Kept over a reboot by trueup. To take it back: trueup rollback'
@@ -174,7 +175,9 @@ take_back_attribute() {
   case $attribute in
     cpus)
       current=$(cat "/proc/$pid/task/"*/status |
-        sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' | sort -u)
+        sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' | sort -u |
+        sed -e "s/^$(cat $cpus/online)\$/all/" \
+          -e "s/^$(cat $cpus/possible)\$/all/" | sort -u)
       ;;
     nice)
       current=$(cat "/proc/$pid/task/"*/stat |
@@ -217,6 +220,7 @@ END
   unset POSIXLY_CORRECT
   level=${former#* }
   case $attribute:$former in
+    cpus:all) taskset -a -c -p "$(cat $cpus/possible)" "$pid" ;;
     cpus:*) taskset -a -c -p "$former" "$pid" ;;
     nice:*) renice -n "$former" -p $threads ;;
     io:none) ionice -c 0 -p $threads ;;

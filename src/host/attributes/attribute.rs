@@ -1,7 +1,7 @@
 //! One attribute of a process: its name, the values that it takes, and which texts mean the same one.
 //!
 //! ```text
-//! cpus             0-3,8                                         of each thread
+//! cpus             0-3,8, or all that are online: all            of each thread
 //! nice             -5                                            of each thread
 //! io               none, idle, best_effort 4, realtime 0         of each thread
 //! oom_score_adj    -500
@@ -18,6 +18,10 @@ use crate::host::cpu_list;
 
 /// Stands between the values that the threads of one process have.
 const AND: &str = " and ";
+
+/// What stands for all CPUs that are online, whichever these are. A process that was never told where to run may run on
+/// CPUs that are not there yet, too; what it is told, the kernel cuts down to those that are.
+pub const ALL_CPUS: &str = "all";
 
 /// What stands for no limit.
 const UNLIMITED: &str = "unlimited";
@@ -195,6 +199,7 @@ impl Attribute {
             (least..=most).contains(&number).then(|| number.to_string())
         };
         match self {
+            Self::Cpus if text == ALL_CPUS => Some(ALL_CPUS.to_owned()),
             Self::Cpus => {
                 let cpus = cpu_list::parse(text).filter(|cpus| !cpus.is_empty())?;
                 Some(cpu_list::render(&cpus))
@@ -225,6 +230,18 @@ impl Attribute {
     pub fn is_among(self, found: &str, values: &[&str]) -> bool {
         found.split(AND).all(|part| values.iter().any(|value| self.same(part, value)))
     }
+}
+
+/// A list of CPUs as the value of a process on a host on which these are online: those of them, or that it is all.
+#[must_use]
+pub fn cpus_among(online: &[usize], mut cpus: Vec<usize>) -> String {
+    if !online.is_empty() && online.iter().all(|cpu| cpus.contains(cpu)) {
+        return ALL_CPUS.to_owned();
+    }
+    if cpus.iter().any(|cpu| online.contains(cpu)) {
+        cpus.retain(|cpu| online.contains(cpu));
+    }
+    cpu_list::render(&cpus)
 }
 
 /// What the threads of a process have: one value, or all that they have, each once. Nothing of none.
@@ -319,6 +336,7 @@ mod tests {
     fn values_have_one_form_and_what_is_none_is_told() {
         for (attribute, text, canonical) in [
             (Attribute::Cpus, "3,0-1,2", Some("0-3")),
+            (Attribute::Cpus, "all", Some("all")),
             (Attribute::Cpus, "", None),
             (Attribute::Cpus, "x", None),
             (Attribute::Nice, "-5", Some("-5")),
@@ -339,6 +357,14 @@ mod tests {
         ] {
             assert_eq!(attribute.canonical(text).as_deref(), canonical, "{attribute} {text}");
         }
+    }
+
+    #[test]
+    fn cpus_that_are_not_online_do_not_count_and_all_that_are_is_all() {
+        let among = |list| cpus_among(&[0, 1, 2], cpu_list::parse(list).unwrap());
+        let told = ["0-127", "0-2", "0-1,9", "9"].map(among);
+        assert_eq!(told, ["all", "all", "0-1", "9"]);
+        assert_eq!(cpus_among(&[], vec![0]), "0");
     }
 
     #[test]

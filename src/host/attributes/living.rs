@@ -7,7 +7,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::attribute::{Attribute, Limits, Resource, bound, joined};
+use super::attribute::{Attribute, Limits, Resource, bound, cpus_among, joined};
 use super::io_priority;
 use crate::host::cpu_list;
 use crate::host::setting::Observed;
@@ -140,6 +140,8 @@ impl Living {
         if attribute == Attribute::Io {
             return self.io_of_threads(root);
         }
+        let online = root.read("/sys/devices/system/cpu/online").ok();
+        let online = online.and_then(|list| cpu_list::parse(&list)).unwrap_or_default();
         let mut found = Vec::new();
         for thread in self.threads(root)? {
             let folder = format!("/proc/{}/task/{thread}", self.pid);
@@ -148,7 +150,7 @@ impl Living {
             } else {
                 read(root, self.pid, &format!("{folder}/status")).and_then(|text| {
                     let cpus = field(&text, "Cpus_allowed_list").and_then(cpu_list::parse);
-                    cpus.map(|cpus| cpu_list::render(&cpus))
+                    cpus.map(|cpus| cpus_among(&online, cpus))
                         .ok_or_else(|| malformed(self.pid, "Cpus_allowed_list"))
                 })
             };

@@ -194,7 +194,7 @@ fn look(wanted: &Wanted, found: &Described, cx: &Context) -> Found {
         Observed::Value(value) => (Some(value), None),
         Observed::Absent(reason) | Observed::Unreadable(reason) => (None, Some(reason)),
     };
-    let to = wanted.value(value.as_deref());
+    let to = wanted.value(value.as_deref(), online(cx));
     let mut found = Found { attribute, wanted: to, value, obstacle: None };
     found.obstacle = if !root.is_live() {
         Some("a tree of files has no processes to be set; leave out --sysroot".to_owned())
@@ -216,12 +216,10 @@ fn obstacle(found: &Found, process: Living, cx: &Context) -> Option<String> {
             process.pid
         ));
     }
-    if attribute == Attribute::Cpus
-        && let Some(online) = &cx.run.facts.cpus.online
-    {
-        let mut missing = cpu_list::parse(&found.wanted).unwrap_or_default();
-        missing.retain(|cpu| !online.value.contains(cpu));
-        if !missing.is_empty() {
+    let cpus = Some(&found.wanted).filter(|_| attribute == Attribute::Cpus);
+    if let Some(mut missing) = cpus.and_then(|cpus| cpu_list::parse(cpus)) {
+        missing.retain(|cpu| !online(cx).contains(cpu));
+        if !missing.is_empty() && !online(cx).is_empty() {
             return Some(format!("this host has no CPU {} online", cpu_list::render(&missing)));
         }
     }
@@ -229,4 +227,9 @@ fn obstacle(found: &Found, process: Living, cx: &Context) -> Option<String> {
         Ok(obstacle) => obstacle,
         Err(NotFound::Ended(reason) | NotFound::Unreadable(reason)) => Some(reason),
     }
+}
+
+/// The CPUs that are online, where that is known.
+fn online(cx: &Context) -> &[usize] {
+    cx.run.facts.cpus.online.as_ref().map_or(&[], |online| &online.value)
 }

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::diagnostic::did_you_mean;
-use crate::host::Sysroot;
 use crate::host::attributes::attribute::{
-    Attribute, IoClass, IoPriority, Limits, Resource, bound, order,
+    Attribute, IoClass, IoPriority, Limits, Resource, bound, cpus_among, order,
 };
+use crate::host::{Sysroot, cpu_list};
 use crate::phase::{PhaseError, WithError, Word};
 
 /// What it is told.
@@ -25,7 +25,7 @@ pub struct With {
     /// In place of `pid`, the file whose first line is that number, such as `/run/mysqld/mysqld.pid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pid_file: Option<String>,
-    /// The CPUs that all its threads may run on, such as `0-3,8`.
+    /// The CPUs that all its threads may run on, such as `0-3,8`, or `all`.
     #[serde(skip_serializing_if = "Option::is_none")]
     cpus: Option<Word>,
     /// The niceness of all its threads, from -20 (first served) to 19.
@@ -101,9 +101,16 @@ impl Wanted {
         }
     }
 
-    /// The value that it shall have where it has `now`.
-    pub(super) fn value(&self, now: Option<&str>) -> String {
+    /// The value that it shall have where it has `now`, on a host on which these CPUs are online.
+    pub(super) fn value(&self, now: Option<&str>, online: &[usize]) -> String {
         match self {
+            Self::Value(Attribute::Cpus, list) => match cpu_list::parse(list) {
+                // One that is not there is told by whoever looks, and not passed over.
+                Some(cpus) if cpus.iter().all(|cpu| online.contains(cpu)) => {
+                    cpus_among(online, cpus)
+                }
+                _ => list.clone(),
+            },
             Self::Value(_, value) => value.clone(),
             Self::Soft(_, soft) => {
                 let hard = now.and_then(Limits::parse).map_or(*soft, |limits| limits.hard);
@@ -281,11 +288,22 @@ mod tests {
             json!({ "pid": 1, "limits": { "nofile": 4096, "core": "unlimited", "as": "1:2" } }),
         );
         let wanted = with.wanted();
-        assert_eq!(wanted[0].value(Some("1024:8192")), "4096:8192");
-        assert_eq!(wanted[0].value(Some("1024:1024")), "4096:4096");
-        assert_eq!(wanted[0].value(Some("1024:unlimited")), "4096:unlimited");
-        assert_eq!(wanted[1].value(Some("0:9")), "unlimited:unlimited");
-        assert_eq!(wanted[2].value(Some("0:9")), "1:2");
+        assert_eq!(wanted[0].value(Some("1024:8192"), &[]), "4096:8192");
+        assert_eq!(wanted[0].value(Some("1024:1024"), &[]), "4096:4096");
+        assert_eq!(wanted[0].value(Some("1024:unlimited"), &[]), "4096:unlimited");
+        assert_eq!(wanted[1].value(Some("0:9"), &[]), "unlimited:unlimited");
+        assert_eq!(wanted[2].value(Some("0:9"), &[]), "1:2");
+    }
+
+    #[test]
+    fn all_cpus_that_are_online_are_all_and_one_that_is_not_is_not_passed_over() {
+        let told = |cpus: Value, online: &[usize]| {
+            with(json!({ "pid": 1, "cpus": cpus })).wanted()[0].value(None, online)
+        };
+        assert_eq!(told(json!("0-1"), &[0, 1]), "all");
+        assert_eq!(told(json!("0-2"), &[0, 1]), "0-2");
+        assert_eq!(told(json!(1), &[0, 1]), "1");
+        assert_eq!(told(json!("all"), &[0, 1]), "all");
     }
 
     #[test]
