@@ -21,6 +21,13 @@ pub struct Aftermath {
 pub enum Fate {
     /// They are in place, unless somebody else has set other values since.
     Kept,
+    /// Some were taken back, and the others are kept.
+    Partly {
+        /// When, and by what.
+        by: Resumed,
+        /// How many settings were.
+        back: usize,
+    },
     /// The run was cut off, or some could not be taken back: a rollback is due.
     Due,
     /// A reboot has taken them back.
@@ -60,13 +67,17 @@ pub fn aftermath(path: &Path) -> Result<Option<Aftermath>, JournalError> {
     let open = targets(&|entry| entry.is_open() && !gone(entry));
     let wanted = targets(&Entry::may_be_taken_back);
     let lasting = targets(&|entry| entry.may_be_taken_back() && !gone(entry));
-    let settings = if open > 0 { open } else { targets(&|entry| !is_failed(entry)) };
+    let all = targets(&|entry| !is_failed(entry));
+    let settings = if open > 0 { open } else { all };
     let fate = if wanted > 0 && lasting == 0 && rebooted {
         Fate::Rebooted
     } else if open > 0 && !journal.closed {
         Fate::Due
     } else if open > 0 {
-        Fate::Kept
+        match &journal.resumed {
+            Some(by) if all > open => Fate::Partly { by: by.clone(), back: all - open },
+            _ => Fate::Kept,
+        }
     } else {
         let of = |entry: &Entry, value: &str| {
             (entry.change.target.name().into_owned(), value.to_owned())

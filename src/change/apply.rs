@@ -14,11 +14,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::host::{Host, ThisHost, WriteError};
-use super::journal::{Entry, Record, SCHEMA, State, Writer};
+use super::journal::{self, Entry, Record, SCHEMA, State, Writer};
 use super::model::{Change, Target};
 use super::take_back::{Foreign, TakenBack, Taker};
 use crate::clock::Clock;
-use crate::disk::DiskError;
+use crate::disk::{self, DiskError};
 use crate::host::setting::Observed;
 use crate::host::{Sysroot, facts};
 
@@ -312,6 +312,7 @@ impl Applier {
                 records.push(Record::Opened {
                     schema: SCHEMA,
                     run: self.0.run.clone(),
+                    number: Some(self.number()?),
                     root: self.0.host.root(),
                     boot_id: self.0.boot_id.clone(),
                     at: self.0.clock.now().to_string(),
@@ -323,6 +324,17 @@ impl Applier {
             entries.iter().map(|entry| Record::Intent { n: entry.n, change: entry.change.clone() }),
         );
         journal.append(&records).and_then(|()| journal.sync()).map_err(|error| error.told())
+    }
+
+    /// The number of the journal: one more than the highest of those that are there. No other run opens one meanwhile,
+    /// since a run has the lock of the folder.
+    fn number(&self) -> Result<u64, String> {
+        let dir = self.0.path.parent().unwrap_or(Path::new(""));
+        let names = disk::list(dir).map_err(|error| error.told())?;
+        let journals = names.iter().filter_map(|name| name.strip_suffix(".jsonl"));
+        let number = |run: &str| journal::number(&dir.join(format!("{run}.jsonl")));
+        let highest = journals.filter_map(number).max();
+        Ok(highest.unwrap_or(0).saturating_add(1))
     }
 
     /// Writes the change of entry `index` to the host and records what came of it.

@@ -310,8 +310,12 @@ mod tests {
         ]
     }
 
+    fn options(force: bool) -> Options {
+        Options { force, ..Options::new(Timestamp::UNIX_EPOCH, "a test") }
+    }
+
     fn take_back(tree: &Tree, dir: &TempDir, run: &str, force: bool) -> RollbackReport {
-        let options = Options { force, at: Timestamp::UNIX_EPOCH, by: "a test".to_owned() };
+        let options = options(force);
         rollback(&tree.sysroot(), &dir.path().join(format!("{run}.jsonl")), &options).unwrap()
     }
 
@@ -451,7 +455,7 @@ mod tests {
             let matches = |one: &&crate::change::StandingChange| one.standing == Standing::Match;
             assert_eq!(standing.iter().filter(matches).count(), 2, "{standing:?}");
             if by_script {
-                let text = script(&[run.journal()], false).unwrap();
+                let text = script(&[run.journal()], &options(false)).unwrap();
                 let output = Command::new("/bin/sh").arg("-c").arg(&text).output().unwrap();
                 assert!(output.status.success(), "{output:?}\n{text}");
             } else {
@@ -497,7 +501,7 @@ mod tests {
             let foreign = tree.get(TMPFILES_D).replace("- 1\n", "- 2\n");
             tree.put(TMPFILES_D, &foreign);
             if by_script {
-                let text = script(&[run.journal()], force).unwrap();
+                let text = script(&[run.journal()], &options(force)).unwrap();
                 let output = Command::new("/bin/sh").arg("-c").arg(&text).output().unwrap();
                 assert_eq!(output.status.code(), Some(if force { 0 } else { 5 }), "{output:?}");
             } else {

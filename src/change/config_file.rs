@@ -460,7 +460,7 @@ mod tests {
     }
 
     fn take_back(tree: &Tree, dir: &TempDir, run: &str, force: bool) -> RollbackReport {
-        let options = Options { force, at: Timestamp::UNIX_EPOCH, by: "a test".to_owned() };
+        let options = Options { force, ..Options::new(Timestamp::UNIX_EPOCH, "a test") };
         rollback(&tree.sysroot(), &dir.path().join(format!("{run}.jsonl")), &options).unwrap()
     }
 
@@ -671,7 +671,8 @@ mod tests {
         assert!(made.iter().all(|one| one.result == ApplyResult::Match), "{made:?}");
         run.keep().unwrap();
         tree.put(CONF, "other\n");
-        let text = script(&[run.journal()], false).unwrap();
+        let text =
+            script(&[run.journal()], &Options::new(Timestamp::UNIX_EPOCH, "a test")).unwrap();
         let run = || std::process::Command::new("/bin/sh").arg("-c").arg(&text).output().unwrap();
         tree.put("/proc/sys/kernel/random/boot_id", "b2\n");
         let output = run();

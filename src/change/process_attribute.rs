@@ -314,8 +314,12 @@ mod tests {
         Applier::new(Sysroot::live(), dir.path(), "r1", clock)
     }
 
+    fn options(force: bool) -> Options {
+        Options { force, ..Options::new(Timestamp::UNIX_EPOCH, "a test") }
+    }
+
     fn take_back(run: &Applier, force: bool) -> RollbackReport {
-        let options = Options { force, at: Timestamp::UNIX_EPOCH, by: "a test".to_owned() };
+        let options = options(force);
         rollback(&Sysroot::live(), run.journal(), &options).unwrap()
     }
 
@@ -405,7 +409,7 @@ mod tests {
         let _ = run.apply(&changes);
         sleeper.0.kill().unwrap();
         sleeper.0.wait().unwrap();
-        let text = script(&[run.journal()], false).unwrap();
+        let text = script(&[run.journal()], &options(false)).unwrap();
         let report = take_back(&run, false);
         let ended = TakenBack::Ended { reason: format!("process {} has ended", sleeper.1.pid) };
         assert!(report.changes.iter().all(|one| one.result == ended), "{report:?}");
@@ -427,7 +431,7 @@ mod tests {
         let other = Living { started: sleeper.1.started - 1, ..sleeper.1 };
         let whole = crate::disk::read_text(run.journal(), 1 << 20).unwrap();
         crate::disk::replace(run.journal(), retold(&whole, &sleeper.1, &other).as_bytes()).unwrap();
-        let text = script(&[run.journal()], true).unwrap();
+        let text = script(&[run.journal()], &options(true)).unwrap();
         let output = Command::new("/bin/sh").arg("-c").arg(&text).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let report = take_back(&run, true);
@@ -466,7 +470,7 @@ mod tests {
         let run = applier(&dir);
         let _ = run.apply(&changes);
         run.keep().unwrap();
-        let text = script(&[run.journal()], false).unwrap();
+        let text = script(&[run.journal()], &options(false)).unwrap();
         let sh = || Command::new("/bin/sh").arg("-c").arg(&text).output().unwrap();
         let output = sh();
         assert!(output.status.success() && output.stderr.is_empty(), "{output:?}\n{text}");

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::journal::{Entry, State};
+use super::entry::{Entry, State};
 use super::model::Target;
 
 /// A reboot after the changes of a run.

@@ -5,16 +5,14 @@
 //! back and what a newer run has set since, and writes only where the value is still the one that the run left,
 //! unless by force. It does not mark the journals.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::at_boot;
-use super::chain::Chain;
 use super::journal::{self, Entry, Integrity, State};
 use super::model::Target;
 use super::reboot::Reboot;
-use super::rollback::RollbackError;
+use super::rollback::{Options, RollbackError};
 use crate::host::attributes::living::Living;
-use crate::host::{Sysroot, facts};
 
 /// What every script begins with, after the words that say how a value that is not ours is taken.
 const HEAD: &str = r#"set -u
@@ -257,8 +255,8 @@ const WIDTH: usize = 80;
 ///
 /// # Errors
 /// When a journal can't be used, or nobody can tell whether a newer run has set the same.
-pub fn script(journals: &[&Path], force: bool) -> Result<String, RollbackError> {
-    let known = if force { "yes" } else { "no" };
+pub fn script(journals: &[&Path], options: &Options) -> Result<String, RollbackError> {
+    let known = if options.force { "yes" } else { "no" };
     let mut lines = vec![
         "#!/bin/sh".to_owned(),
         "# Takes back what runs of trueup have changed on this host.".to_owned(),
@@ -268,14 +266,18 @@ pub fn script(journals: &[&Path], force: bool) -> Result<String, RollbackError> 
         HEAD.to_owned(),
     ];
     for path in journals {
-        lines.extend(of_run(path, journals, force)?);
+        lines.extend(of_run(path, journals, options)?);
     }
     lines.push(TAIL.to_owned());
     Ok(lines.join("\n"))
 }
 
 /// The part of one run; those of `journals` are taken back as well.
-fn of_run(path: &Path, journals: &[&Path], force: bool) -> Result<Vec<String>, RollbackError> {
+fn of_run(
+    path: &Path,
+    journals: &[&Path],
+    options: &Options,
+) -> Result<Vec<String>, RollbackError> {
     let journal = journal::read(path)?;
     let Some(opened) = &journal.opened else { return Ok(Vec::new()) };
     let run = one_line(&opened.run);
@@ -285,11 +287,9 @@ fn of_run(path: &Path, journals: &[&Path], force: bool) -> Result<Vec<String>, R
             "# Line {line} of its journal is damaged: changes after it are not known."
         ));
     }
-    let now = facts::boot(&Sysroot::at(PathBuf::from(&opened.root)));
-    let newer = Chain::above(path, opened, journals, now.as_deref())
-        .map_err(|source| RollbackError::Newer { run, source })?;
+    let newer = options.newer(path, opened, journals)?;
     let on_host = |path: &str| quoted(&format!("{}{path}", opened.root.trim_end_matches('/')));
-    let wanted = |entry: &&Entry| if force { entry.may_be_taken_back() } else { entry.is_open() };
+    let wanted = |entry: &&Entry| options.takes(&journal, entry, options.force);
     let entries: Vec<&Entry> = journal.entries.iter().rev().filter(wanted).collect();
     // Only what a reboot takes back depends on the boot.
     let reboot = Reboot::after(&journal.entries);

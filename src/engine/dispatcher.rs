@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::outputs::Outputs;
-use crate::event::{Event, Outcome, OverallStatus, StageSeconds};
+use crate::event::{Data, Event, Outcome, OverallStatus, StageSeconds};
 use crate::plan::Plan;
 
 const NOT_SELECTED: &str = "not selected";
@@ -74,7 +74,7 @@ pub struct End {
     /// Seconds by stage.
     pub stages: StageSeconds,
     /// What others can see of it.
-    pub outputs: serde_json::Value,
+    pub outputs: Data,
     /// Digest of all it was told, where its end outlasts the run.
     pub told: Option<String>,
     /// True when something optional in it is not as wanted.
@@ -91,7 +91,7 @@ impl End {
             reason,
             seconds: 0.0,
             stages: StageSeconds::default(),
-            outputs: serde_json::Value::Null,
+            outputs: Data::default(),
             told: None,
             partial: false,
         }
@@ -265,7 +265,7 @@ impl Dispatcher {
             self.states[position] = State::Ended(outcome);
             self.open -= 1;
             if outcome.is_good() {
-                self.outputs.set(position, &outputs);
+                self.outputs.set(position, outputs.clone());
             }
             let phase = plan.name(position).clone();
             let ended =

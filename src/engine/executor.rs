@@ -15,6 +15,7 @@ use std::task::Poll;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{Id, JoinError, JoinSet, coop::unconstrained};
+use tokio_util::sync::ReusableBoxFuture;
 
 use super::dispatcher::{Action, Dispatcher, End, Input};
 use super::outputs::Above;
@@ -46,6 +47,8 @@ struct Live {
     events: UnboundedReceiver<Event>,
     units: JoinSet<End>,
     positions: HashMap<Id, usize>,
+    /// The room of a unit that ended where it was started, for the next: each is some KiB.
+    spare: Option<ReusableBoxFuture<'static, End>>,
     /// What the dispatcher is still to be told.
     inputs: VecDeque<Input>,
 }
@@ -75,6 +78,7 @@ impl Executor {
             events,
             units: JoinSet::new(),
             positions: HashMap::new(),
+            spare: None,
             inputs: VecDeque::from([Input::Begin]),
         };
         let (mut stopped, mut abandoned) = (false, false);
@@ -143,16 +147,25 @@ impl Executor {
         let outputs = Arc::clone(live.dispatcher.outputs());
         let unit =
             Unit::new(Arc::clone(&self.plan), position, cx, outputs, Arc::clone(&self.shared));
-        let mut work: Work<End> = Box::pin(unit.run());
+        let mut work = match live.spare.take() {
+            Some(mut spare) => {
+                spare.set(unit.run());
+                spare
+            }
+            None => ReusableBoxFuture::new(unit.run()),
+        };
         let only_waits = self.plan.phases[position].kind.only_waits();
         let first = poll_fn(|task| {
             // What it opens belongs to those who will go on with it.
             let _at_home = (!only_waits).then(|| self.workers.enter());
-            let poll = || pin!(unconstrained(work.as_mut())).poll(task);
+            let poll = || pin!(unconstrained(work.get_pin())).poll(task);
             Poll::Ready(catch_unwind(AssertUnwindSafe(poll)))
         });
         match first.await {
-            Ok(Poll::Ready(end)) => live.inputs.push_back(Input::Ended(end)),
+            Ok(Poll::Ready(end)) => {
+                live.spare = Some(work);
+                live.inputs.push_back(Input::Ended(end));
+            }
             Ok(Poll::Pending) => {
                 let task = if only_waits {
                     live.units.spawn(work)

@@ -104,18 +104,18 @@ impl Seer<'_> {
         };
         let (fate, visible) = match &what {
             Foreseen::Skipped { .. } | Foreseen::NotApplicable { .. } => {
-                (Fate::Bare, Some(&Value::Null))
+                (Fate::Bare, Some(Value::Null))
             }
             Foreseen::Blocked { .. } | Foreseen::Fails { .. } => (Fate::Bad, None),
             Foreseen::Runs { decision, .. } => match decision {
                 Forethought::Known { value, .. } | Forethought::Cached { value, .. } => {
-                    (Fate::Decided, Some(value))
+                    (Fate::Decided, Some(value.clone()))
                 }
                 Forethought::ToBeMeasured { .. } | Forethought::Later { .. } => (Fate::Open, None),
             },
         };
         if let Some(visible) = visible {
-            self.outputs.set(position, visible);
+            self.outputs.set(position, visible.into());
         }
         self.fates[position] = fate;
         self.open[position] = open || fate == Fate::Open;

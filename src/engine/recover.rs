@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::change::{JournalState, Options, Reverted, RollbackReport, TakenBack, list, rollback};
+use crate::change::{
+    JournalState, Options, Reverted, RollbackReport, Scope, TakenBack, list, rollback,
+};
 use crate::clock::Clock;
 use crate::disk;
 use crate::event::{Event, RecoveredRun, RunId};
@@ -30,7 +32,7 @@ pub(super) fn recover(
             return vec![note(format!("could not look for runs that were cut off: {error}"))];
         }
     };
-    let options = Options { force: false, at: clock.now(), by: format!("run {run}") };
+    let options = Options { scope: Scope::Due, ..Options::new(clock.now(), format!("run {run}")) };
     journals
         .into_iter()
         .filter_map(|journal| match &journal.state {

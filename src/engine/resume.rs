@@ -14,10 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
 
 use crate::event::{
-    DecisionSource, Event, Outcome, PhaseName, PhaseSummary, PipelineSummary, Record, RunId,
+    Data, DecisionSource, Event, Outcome, PhaseName, PhaseSummary, PipelineSummary, Record, RunId,
 };
 use crate::plan::Plan;
 
@@ -31,7 +30,7 @@ pub struct Earlier {
     /// The run that it went on with itself.
     pub resumes: Option<RunId>,
     decisions: BTreeMap<(PhaseName, String), Decided>,
-    ends: BTreeMap<(PhaseName, String), Value>,
+    ends: BTreeMap<(PhaseName, String), Data>,
     /// Phases that were started, well or not.
     started: BTreeSet<PhaseName>,
     /// Those of them whose end was taken from a run before.
@@ -42,7 +41,7 @@ pub struct Earlier {
 /// A decision, and when it was measured.
 #[derive(Debug)]
 struct Decided {
-    value: Value,
+    value: Data,
     at: Timestamp,
 }
 
@@ -159,7 +158,7 @@ impl Resumption {
         phase: &PhaseName,
         key: &str,
         (now, ttl): (Timestamp, Duration),
-    ) -> Option<(&Value, Duration)> {
+    ) -> Option<(&Data, Duration)> {
         let decided = self.earlier.decisions.get(&(phase.clone(), key.to_owned()))?;
         // One from the future tells nothing of its age.
         let age = Duration::try_from(now.duration_since(decided.at)).ok()?;
@@ -167,7 +166,7 @@ impl Resumption {
     }
 
     /// What a phase made visible whose work need not be done again; it is noted where it must.
-    pub(super) fn end(&self, plan: &Plan, position: usize, told: Option<&str>) -> Option<&Value> {
+    pub(super) fn end(&self, plan: &Plan, position: usize, told: Option<&str>) -> Option<&Data> {
         let needs = &plan.phases[position].needs;
         let below = needs.iter().any(|need| self.renewed[*need].load(Ordering::Acquire));
         let end = told.filter(|_| !below && !self.undone[position]).and_then(|told| {
@@ -184,7 +183,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn record(seq: u64, event: &Value) -> Record {
+    fn record(seq: u64, event: &serde_json::Value) -> Record {
         let mut line = json!({ "v": 1, "seq": seq, "elapsed": 0.0, "at": "2026-11-24T00:00:00Z" });
         line.as_object_mut().unwrap().extend(event.as_object().unwrap().clone());
         serde_json::from_value(line).unwrap()
@@ -218,7 +217,7 @@ mod tests {
         Earlier::of(records)
     }
 
-    fn proves(earlier: &Earlier) -> Vec<(&str, &Value)> {
+    fn proves(earlier: &Earlier) -> Vec<(&str, &serde_json::Value)> {
         earlier.ends.iter().map(|((phase, _), outputs)| (phase.as_str(), &outputs["by"])).collect()
     }
 

@@ -67,6 +67,9 @@ pub struct RunOptions {
     pub earlier: Earlier,
     /// The right to run, taken before anything was looked at that must not change until the run.
     pub hold: Hold,
+    /// What the record says of files that others than root could have written, and that are used all the same; absent
+    /// where such files are refused.
+    pub trusted: Option<Vec<String>>,
 }
 
 /// The lock of a results folder, for one run. Given back when dropped.
@@ -175,6 +178,9 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         resumes: options.earlier.run.parse().ok(),
     });
+    for text in options.trusted.iter().flatten().cloned() {
+        recorder.record(Event::Noted { phase: None, text });
+    }
     for event in recover(&options.sysroot, &journal_dir, (&run, &clock)) {
         recorder.record(event);
     }
@@ -197,6 +203,7 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         abandon: options.shutdown.abandon.clone(),
         secrets: options.secrets,
         digests: Digests::default(),
+        trusts_files: options.trusted.is_some(),
     });
     let earlier = Resumption::of(options.earlier, &plan);
     let executor = Executor {

@@ -15,7 +15,7 @@ use crate::cache::{
 use crate::change::{Applied, Applier, ApplyResult, Change, Reverted, TakenBack};
 use crate::diagnostic::Diagnostic;
 use crate::event::{
-    ChangeRecord, ChangeResult, Check, CheckState, DecisionSource, Event, Outcome, Stage,
+    ChangeRecord, ChangeResult, Check, CheckState, Data, DecisionSource, Event, Outcome, Stage,
     StageSeconds,
 };
 use crate::phase::{AnyKind, AnyPhase, Applicability, Context, PhaseError};
@@ -86,7 +86,7 @@ impl Stopwatch {
 pub(super) struct Done {
     pub(super) outcome: Outcome,
     pub(super) reason: Option<String>,
-    pub(super) outputs: Value,
+    pub(super) outputs: Data,
     /// Digest of all it was told, where its end outlasts the run.
     pub(super) told: Option<String>,
     /// True when something optional in it is not as wanted.
@@ -96,7 +96,7 @@ pub(super) struct Done {
 impl Done {
     /// An end that has nothing to show for it.
     pub(super) fn without_work(outcome: Outcome, reason: String) -> Self {
-        Self { outcome, reason: Some(reason), outputs: Value::Null, told: None, partial: false }
+        Self { outcome, reason: Some(reason), outputs: Data::default(), told: None, partial: false }
     }
 }
 
@@ -118,7 +118,7 @@ pub(super) async fn run(
     let (Applicability::Yes(observation) | Applicability::No { observation, .. }) = &observed;
     if !is_nothing(observation) {
         let observation = observation.clone();
-        cx.tell(Event::Observed { phase: cx.phase.clone(), observation });
+        cx.tell(Event::Observed { phase: cx.phase.clone(), observation: observation.into() });
     }
     if let Applicability::No { reason, .. } = observed {
         return Ok(Done::without_work(Outcome::NotApplicable, reason));
@@ -130,15 +130,10 @@ pub(super) async fn run(
         return Ok(Done { outputs, told, ..Done::without_work(Outcome::Success, reason) });
     }
     let decision = stage.run(Stage::Decide, decide(at, phase.as_mut(), shared, cx)).await?;
-    let mut outputs = match decision {
-        Value::Object(fields) => fields,
-        Value::Null => Map::new(),
-        other => Map::from_iter([("decision".to_owned(), other)]),
-    };
     let spec = plan.spec(position);
     let against = known_against(spec, phase.as_ref(), shared, cx).await;
     if let Some(reason) = against.map_err(|error| error.told())? {
-        let outputs = Value::Object(outputs);
+        let outputs = visible(decision, Map::new());
         return Ok(Done { outputs, ..Done::without_work(Outcome::Reverted, reason) });
     }
     let more = stage.run(Stage::Apply, apply(phase.as_mut(), shared, cx)).await?;
@@ -146,11 +141,24 @@ pub(super) async fn run(
     for check in &checks {
         cx.tell(Event::Checked { phase: cx.phase.clone(), check: check.clone() });
     }
-    outputs.extend(more);
     let partial = checks.iter().any(|check| check.is_bad() && check.optional);
     let (outcome, reason) = judge(&checks)?;
-    let done = Done { outcome, reason, outputs: Value::Object(outputs), told, partial };
+    let done = Done { outcome, reason, outputs: visible(decision, more), told, partial };
     accept(spec, phase.as_mut(), shared, cx, done).await
+}
+
+/// What others can see of a phase: the fields of its decision, and what it did beside that.
+fn visible(decision: Data, more: Map<String, Value>) -> Data {
+    if more.is_empty() && decision.is_object() {
+        return decision;
+    }
+    let mut fields = match &*decision {
+        Value::Object(fields) => fields.clone(),
+        Value::Null => Map::new(),
+        other => Map::from_iter([("decision".to_owned(), other.clone())]),
+    };
+    fields.extend(more);
+    Value::Object(fields).into()
 }
 
 /// Digest of all that a phase is told and works with, where its end outlasts the run. What always runs is always done.
@@ -252,7 +260,7 @@ async fn decide(
     phase: &mut dyn AnyPhase,
     shared: &Shared,
     cx: &Context,
-) -> Result<Value, PhaseError> {
+) -> Result<Data, PhaseError> {
     let kind = &at.plan.phases[at.position].kind;
     let policy = &at.plan.spec(at.position).cache;
     if !at.plan.remembers(at.position) || !policy.on {
@@ -296,8 +304,9 @@ async fn decide(
     }
     let decision = phase.decide(cx).await?;
     let miss = miss.map(|reason| reason.to_string());
-    // What changed meanwhile may have been looked at before or after.
-    if key_manifest(kind.as_ref(), phase, policy, cx).await? != manifest {
+    // What changed meanwhile may have been looked at before or after. What can't be looked at has changed.
+    let now = key_manifest(kind.as_ref(), phase, policy, cx).await;
+    if !now.is_ok_and(|now| now == manifest) {
         cx.note("what its decision depends on changed while it was made: it is not remembered");
         return tell_decision(cx, phase, DecisionSource::Run { key: None, miss }, decision);
     }
@@ -309,9 +318,9 @@ fn tell_decision(
     cx: &Context,
     phase: &dyn AnyPhase,
     source: DecisionSource,
-    decision: Value,
-) -> Result<Value, PhaseError> {
-    let told = phase.tell()?;
+    decision: impl Into<Data>,
+) -> Result<Data, PhaseError> {
+    let (told, decision) = (phase.tell()?, decision.into());
     cx.tell(Event::Decided { phase: cx.phase.clone(), source, decision: decision.clone(), told });
     Ok(decision)
 }

@@ -51,6 +51,8 @@ pub struct RunContext {
     pub leash: Leash,
     /// Digests of the files that decisions depend on.
     pub digests: Digests,
+    /// Whether files are used that others than root could have written, where this is root.
+    pub trusts_files: bool,
 }
 
 impl RunContext {
@@ -67,10 +69,27 @@ impl RunContext {
     /// # Errors
     /// When it can't be read.
     pub fn digest(&self, path: &Path) -> Result<String, PhaseError> {
-        self.digests.of(path).map_err(|error| {
-            PhaseError::because(format!("could not digest {}", path.display()), error)
-        })
+        self.digests.of(path).map_err(|error| undigested(path, error))
     }
+
+    /// BLAKE3 of the first of these files that there is; nothing when there is none.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn digest_first(
+        &self,
+        mut paths: impl Iterator<Item = PathBuf>,
+    ) -> Result<Option<String>, PhaseError> {
+        let digest = paths.find_map(|path| {
+            let digest = self.digests.of_file(&path).transpose()?;
+            Some(digest.map_err(|error| undigested(&path, error)))
+        });
+        digest.transpose()
+    }
+}
+
+fn undigested(path: &Path, error: std::io::Error) -> PhaseError {
+    PhaseError::because(format!("could not digest {}", path.display()), error)
 }
 
 /// What the phases that a phase needs made visible, all the way up.

@@ -41,7 +41,20 @@ impl Digests {
     /// # Errors
     /// When it can't be read.
     pub fn of(&self, path: &Path) -> io::Result<String> {
-        let identity = Identity::of(&path.metadata()?);
+        self.as_it_is(path, &path.metadata()?)
+    }
+
+    /// The same where there may be no such file; nothing then.
+    ///
+    /// # Errors
+    /// When it is there and can't be read.
+    pub fn of_file(&self, path: &Path) -> io::Result<Option<String>> {
+        let file = path.metadata().ok().filter(Metadata::is_file);
+        file.map(|file| self.as_it_is(path, &file)).transpose()
+    }
+
+    fn as_it_is(&self, path: &Path, file: &Metadata) -> io::Result<String> {
+        let identity = Identity::of(file);
         let mut known = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((before, digest)) = known.get(path)
             && *before == identity
@@ -80,10 +93,12 @@ mod tests {
         let path = dir.path().join("file");
         let digests = Digests::default();
         digests.of(&path).unwrap_err();
+        assert_eq!(digests.of_file(&path).unwrap(), None);
+        assert_eq!(digests.of_file(dir.path()).unwrap(), None);
         disk::replace(&path, b"one").unwrap();
         let one = digests.of(&path).unwrap();
         assert_eq!(one, blake3::hash(b"one").to_hex().to_string());
-        assert_eq!(digests.of(&path).unwrap(), one);
+        assert_eq!(digests.of_file(&path).unwrap(), Some(one.clone()));
         disk::replace(&path, b"two").unwrap();
         assert_ne!(digests.of(&path).unwrap(), one);
     }

@@ -204,7 +204,8 @@ impl Plan {
         self.sources().map(|source| (source.name.clone(), digest(&source.text))).collect()
     }
 
-    fn sources(&self) -> impl Iterator<Item = &Arc<Source>> {
+    /// The same, as they were read.
+    pub fn sources(&self) -> impl Iterator<Item = &Arc<Source>> {
         self.pipeline.sources.all().iter().chain(&self.attached)
     }
 

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::event::{
-    ChangeRecord, ChangeResult, Check, DecisionSource, Event, GateReport, Outcome, OverallStatus,
-    PhaseName, PipelineSummary, Record, RecoveredRun, RunId, StageSeconds,
+    ChangeRecord, ChangeResult, Check, Data, DecisionSource, Event, GateReport, Outcome,
+    OverallStatus, PhaseName, PipelineSummary, Record, RecoveredRun, RunId, StageSeconds,
 };
 use crate::measure::model::Measurement;
 use crate::tuner::trial::Trial;
@@ -76,17 +76,20 @@ pub struct PhaseReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Box<CacheReport>>,
     /// What it found.
-    #[serde(default, skip_serializing_if = "is_empty")]
-    pub observation: Value,
+    #[serde(default, skip_serializing_if = "Data::says_nothing")]
+    #[schemars(with = "Value")]
+    pub observation: Data,
     /// What it concluded.
-    #[serde(default, skip_serializing_if = "is_empty")]
-    pub decision: Value,
+    #[serde(default, skip_serializing_if = "Data::says_nothing")]
+    #[schemars(with = "Value")]
+    pub decision: Data,
     /// The decision in a few words, with what it gained where that was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided: Option<String>,
     /// What the phases that need it can see of it.
-    #[serde(default, skip_serializing_if = "is_empty")]
-    pub outputs: Value,
+    #[serde(default, skip_serializing_if = "Data::says_nothing")]
+    #[schemars(with = "Value")]
+    pub outputs: Data,
     /// What it changed on the host, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<ChangeRecord>,
@@ -105,15 +108,6 @@ pub struct PhaseReport {
     /// What a person should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-}
-
-/// True of a value that says nothing.
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Object(fields) => fields.is_empty(),
-        _ => false,
-    }
 }
 
 /// Where a decision came from. What is not known is left out when it is written.

@@ -277,6 +277,7 @@ fn asked(house: &House, change: impl FnOnce(&mut CachePolicy)) -> Vec<Asked> {
         secrets: Secrets::default(),
         leash: Leash::new("/bin/true".into(), &house.path("results"), "test"),
         digests: Digests::default(),
+        trusts_files: false,
         clock: clock.clone(),
     };
     let cache = CacheDirectory::new(house.path("cache"), clock).listening();
@@ -327,6 +328,10 @@ fn what_was_printed_in_another_folder_or_of_inputs_that_changed_meanwhile_is_no_
     house.put("in", "1");
     house.trueup(&["run", "p.yaml"]).wanted(0);
     assert_eq!(house.report()["phases"]["probe"]["cache"]["hit"], false, "it was not remembered");
+    house.put("in", "1");
+    house.put("p.yaml", &house.get("p.yaml").replace("echo 2 > in; cat in", "cat in; rm in"));
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    assert!(house.report()["phases"]["probe"]["cache"]["key"].is_null(), "its input is gone");
 }
 
 #[test]

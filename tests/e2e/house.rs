@@ -100,6 +100,7 @@ impl House {
             .env_remove("TRUEUP_DATABASE_URL")
             .env_remove("NOTIFY_SOCKET")
             .env_remove("GITHUB_STEP_SUMMARY")
+            .env_remove("SUDO_UID")
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

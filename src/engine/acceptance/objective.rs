@@ -187,6 +187,7 @@ mod tests {
             secrets: Secrets::default(),
             leash: Leash::new("/bin/true".into(), dir, "test"),
             digests: Digests::default(),
+            trusts_files: false,
         };
         let upstream = Arc::new(vec![
             (name("tuned"), json!({ "parameters": { "threads": 1 } })),

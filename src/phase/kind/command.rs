@@ -222,16 +222,12 @@ impl Kind for Command {
     /// A probe finds something else when its program is another.
     fn depends_on(with: &With, _: &Observation, cx: &Context) -> Result<Dependencies, PhaseError> {
         let (name, _) = program(with);
-        let path = found(name, with, cx).ok_or_else(|| {
+        let digest = cx.run.digest_first(places(name, with, cx))?.ok_or_else(|| {
             PhaseError::new(format!("could not find the program `{name}`"))
                 .help("install it, or give its path")
         })?;
         let folder = cx.run.digests.place(&folder(with, cx).unwrap_or_default());
-        Ok([
-            ("program".to_owned(), cx.run.digest(&path)?.into()),
-            ("folder".to_owned(), folder.into()),
-        ]
-        .into())
+        Ok([("program".to_owned(), digest.into()), ("folder".to_owned(), folder.into())].into())
     }
 
     async fn decide(with: &With, _: &Observation, cx: &Context) -> Result<Decision, PhaseError> {
@@ -327,15 +323,15 @@ fn folder(with: &With, cx: &Context) -> Option<PathBuf> {
     Some(dir).filter(|dir| !dir.as_os_str().is_empty())
 }
 
-/// The file of a program: where it is said to be, or the first of its name in `PATH`.
-fn found(name: &str, with: &With, cx: &Context) -> Option<PathBuf> {
-    if name.contains('/') {
-        let dir = folder(with, cx).unwrap_or_default();
-        return Some(dir.join(name)).filter(|path| path.is_file());
-    }
-    let own = with.env.get("PATH").map(|path| path.as_str().into());
-    let path = own.or_else(|| std::env::var_os("PATH"))?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())
+/// Where the file of a program may be: where it is said to be, or else in the folders of `PATH`, the first one first.
+fn places(name: &str, with: &With, cx: &Context) -> impl Iterator<Item = PathBuf> {
+    let is_said = name.contains('/');
+    let said = is_said.then(|| folder(with, cx).unwrap_or_default().join(name));
+    let own = || with.env.get("PATH").map(|path| path.as_str().into());
+    let path = if is_said { None } else { own().or_else(|| std::env::var_os("PATH")) };
+    let dirs: Vec<PathBuf> =
+        path.map_or_else(Vec::new, |path| std::env::split_paths(&path).collect());
+    said.into_iter().chain(dirs.into_iter().map(move |dir| dir.join(name)))
 }
 
 /// Runs it and answers what is visible of it.
@@ -380,7 +376,7 @@ async fn run(with: &With, cx: &Context) -> Result<Map<String, Value>, PhaseError
 /// What would help where a file is there and yet can't be run.
 fn not_executable(name: &str, with: &With, cx: &Context) -> Option<String> {
     use std::os::unix::fs::PermissionsExt as _;
-    let path = found(name, with, cx)?;
+    let path = places(name, with, cx).find(|path| path.is_file())?;
     let mode = path.metadata().ok()?.permissions().mode();
     (mode & 0o111 == 0).then(|| format!("make it executable: `chmod +x {}`", path.display()))
 }

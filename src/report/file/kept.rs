@@ -100,7 +100,7 @@ fn summarize(path: &Path, report: &Report) -> Result<(), String> {
     if room < LEAST_ROOM {
         return Err(format!("there is no room left in {}", path.display()));
     }
-    let text = markdown::markdown(report, room);
+    let text = markdown::markdown(report, None, room);
     AppendLog::open(path).and_then(|mut log| log.append(&text)).map_err(|error| error.told())
 }
 

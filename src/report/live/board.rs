@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn end(board: &mut Board, at: usize) {
-        let outputs = serde_json::Value::Null;
+        let outputs = crate::event::Data::default();
         let (phase, outcome) = (name(at), Outcome::Success);
         board.take(
             &Event::PhaseEnded {

@@ -160,7 +160,7 @@ mod tests {
 
     fn ended(of: &str) -> Event {
         let (phase, outcome) = (name(of), crate::event::Outcome::Success);
-        let outputs = serde_json::Value::Null;
+        let outputs = crate::event::Data::default();
         Event::PhaseEnded {
             phase,
             outcome,
@@ -214,7 +214,7 @@ mod tests {
             age_seconds: Some(1.0),
             measured_by: "r".to_owned(),
         };
-        let (decision, told) = (serde_json::Value::Null, String::new());
+        let (decision, told) = (crate::event::Data::default(), String::new());
         estimate.take(&Event::Decided { phase: name("a"), source, decision, told }, 0.1);
         assert_eq!(estimate.of(&name("a")), Some(0.5));
         assert!((left(&estimate, 0.1).0 - 0.4).abs() < 1e-9);
