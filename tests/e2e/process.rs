@@ -191,8 +191,9 @@ fn what_needs_root_is_told_beforehand_to_who_is_not_and_what_does_not_is_set() {
     let planned = Running::start(house.unprivileged(&["plan", "p.yaml"])).end();
     let told = planned.told().split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(told.contains("oom_score_adj of process"), "{told}");
-    for attribute in ["nice of", "io of", "limits.nofile of", "limits.core of"] {
-        assert!(!told.contains(attribute), "{attribute}: {told}");
+    for attribute in ["nice", "io", "limits.nofile", "limits.core"] {
+        assert!(!told.contains(&format!("{attribute} of process")), "{attribute}: {told}");
+        assert!(told.contains(&format!("; not {attribute}: ")), "{attribute}: {told}");
     }
     let ended = Running::start(house.unprivileged(&["run", "p.yaml"])).end().wanted(0);
     let told = ended.told().split_whitespace().collect::<Vec<_>>().join(" ");

@@ -50,8 +50,11 @@ struct Found {
 pub struct Decision {
     /// The process.
     pid: u32,
-    /// Its attributes in the form of the kernel.
+    /// What it shall have, in the form of the kernel.
     attributes: BTreeMap<String, String>,
+    /// What can't be set here, each with the reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    not_set: BTreeMap<String, String>,
 }
 
 impl Found {
@@ -110,14 +113,22 @@ impl Kind for Process {
     }
 
     async fn decide(_: &With, found: &Observation, _: &Context) -> Result<Decision, PhaseError> {
-        let named = |one: &Found| (one.attribute.to_string(), one.wanted.clone());
-        let attributes = found.attributes.iter().map(named).collect();
-        Ok(Decision { pid: found.process.pid, attributes })
+        let (mut attributes, mut not_set) = (BTreeMap::new(), BTreeMap::new());
+        for one in &found.attributes {
+            let name = one.attribute.to_string();
+            match &one.obstacle {
+                None => drop(attributes.insert(name, one.wanted.clone())),
+                Some(obstacle) => drop(not_set.insert(name, obstacle.clone())),
+            }
+        }
+        Ok(Decision { pid: found.process.pid, attributes, not_set })
     }
 
     fn tell(_: &With, decision: &Decision) -> String {
-        let told = decision.attributes.iter().map(|(name, value)| format!("{name}={value}"));
-        format!("process {}: {}", decision.pid, told.collect::<Vec<_>>().join(" "))
+        let set = decision.attributes.iter().map(|(name, value)| format!("{name}={value}"));
+        let set = set.collect::<Vec<_>>().join(" ");
+        let not_set = decision.not_set.iter().map(|(name, why)| format!("; not {name}: {why}"));
+        format!("process {}: {set}{}", decision.pid, not_set.collect::<String>())
     }
 
     fn diff(phase: &PhaseName, found: &Observation, _: &Decision) -> Vec<Change> {
