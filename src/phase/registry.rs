@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::erased::Erased;
 use super::kind::{
-    Command, ConfigFile, CpuGovernor, DbPool, DbSettings, IntegrationTests, Readiness,
+    Command, ConfigFile, CpuGovernor, DbPool, DbSettings, IntegrationTests, Process, Readiness,
     ServiceStartup, Tune,
 };
 use super::{AnyKind, Kind};
@@ -48,4 +48,5 @@ pub fn standard() -> Registry {
         .with::<Command>()
         .with::<ConfigFile>()
         .with::<DbSettings>()
+        .with::<Process>()
 }
