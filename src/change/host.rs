@@ -33,6 +33,12 @@ pub(super) enum WriteError {
 pub(super) trait Host: Send + Sync {
     fn observe(&self, target: &Target) -> Observed;
 
+    /// What a target has, to be compared with what it should have and not to be written down: of some, more can be
+    /// looked at than observed.
+    fn look(&self, target: &Target) -> Observed {
+        self.observe(target)
+    }
+
     fn write(&self, target: &Target, value: &str) -> Result<(), WriteError>;
 
     /// Why `value` can't be written without losing something that could not be given back; nothing when it can.
@@ -82,6 +88,13 @@ impl Host for ThisHost {
         match target {
             Target::Setting { path } => self.settings.observe(path),
             Target::File { path } => self.files.observe(path),
+        }
+    }
+
+    fn look(&self, target: &Target) -> Observed {
+        match target {
+            Target::File { path } => self.files.look(path),
+            Target::Setting { .. } => self.observe(target),
         }
     }
 

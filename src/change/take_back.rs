@@ -197,7 +197,7 @@ impl<'a> Taker<'a> {
         if let Some(handed) = self.hand_over(entry)? {
             return Ok(handed);
         }
-        let found = match self.host.observe(target) {
+        let found = match self.host.look(target) {
             Observed::Value(found) => found,
             Observed::Absent(reason) => return Ok(TakenBack::Gone { reason }),
             Observed::Unreadable(reason) => return Err(reason),
@@ -207,11 +207,11 @@ impl<'a> Taker<'a> {
                 self.host.tidy(target, from).map_err(|error| error.to_string())?;
                 return Ok(TakenBack::AlreadyBack { found });
             }
-            Step::Leave => return Ok(TakenBack::Left { found }),
+            Step::Leave => return Ok(TakenBack::Left { found: target.foreign(found) }),
             Step::Write => {}
         }
         self.host.write(target, from).map_err(|error| error.to_string())?;
-        match self.host.observe(target) {
+        match self.host.look(target) {
             Observed::Value(read_back) if target.same(&read_back, from) => {
                 Ok(TakenBack::Restored { read_back })
             }
@@ -230,7 +230,7 @@ impl<'a> Taker<'a> {
         let Some(above) = self.newer.on(target) else { return Ok(None) };
         let (run, found) = (above.run.to_owned(), above.from.to_owned());
         match step(entry, &found, self.foreign) {
-            Step::Leave => return Ok(Some(TakenBack::Left { found })),
+            Step::Leave => return Ok(Some(TakenBack::Left { found: target.foreign(found) })),
             Step::Nothing => {}
             Step::Write => self.newer.rebase(target, from, self.run)?,
         }
