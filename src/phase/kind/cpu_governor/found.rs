@@ -23,6 +23,9 @@ pub(super) struct Found {
     pub(super) value: Option<String>,
     /// Why it can't be set here; none when it can, or is as wanted.
     pub(super) obstacle: Option<String>,
+    /// The module that the kernel has to load for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) module: Option<String>,
     /// Settings of lower numbers are set first.
     #[serde(skip)]
     turn: u8,
@@ -49,6 +52,7 @@ impl Found {
             wanted: wanted.value.clone(),
             value: None,
             obstacle: Some(obstacle),
+            module: None,
             turn: 0,
         }
     }
@@ -196,6 +200,7 @@ fn look_at(cx: &Context, setting: &Setting, wanted: &str) -> Found {
         wanted: wanted.to_owned(),
         value,
         obstacle,
+        module: setting.valid.module(wanted).filter(|_| !is_so).map(str::to_owned),
         turn: 3,
     }
 }
