@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::dispatcher::End;
@@ -107,7 +106,7 @@ impl Unit {
         let _told_on_every_way_out = stop.clone().drop_guard();
         let cx = self.cx.with_cancel(stop.clone());
         let timeout = self.plan.spec(self.position).timeout;
-        let end = Instant::now() + timeout;
+        let began = self.cx.run.clock.instant();
         let at = stages::At { plan: &self.plan, position: self.position, scope };
         let work = stages::run(at, &self.shared, &cx, &self.stopwatch);
         tokio::pin!(work);
@@ -117,10 +116,11 @@ impl Unit {
         if let Some(ended) = stages::at_once(work.as_mut()).await {
             return told(ended);
         }
+        let left = timeout.saturating_sub(self.cx.run.clock.instant() - began);
         let ended_badly = tokio::select! {
             biased;
             ended = &mut work => return told(ended),
-            () = tokio::time::sleep_until(end) => Failure {
+            () = tokio::time::sleep(left) => Failure {
                 outcome: Outcome::TimedOut,
                 reason: format!("not done within its timeout of {}", humantime::format_duration(timeout)),
             },
