@@ -220,5 +220,6 @@ impl Executor {
         let run = Arc::clone(&self.run);
         Context::new(name, run, Arc::new(above), stop.clone(), live.sender.clone())
             .remembering(self.plan.remembers(position))
+            .gating(self.plan.spec(position).gate.is_some())
     }
 }

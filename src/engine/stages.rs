@@ -457,9 +457,10 @@ pub(super) async fn take_back(applier: &Applier, cx: &Context) -> usize {
 fn taken_back(one: &Reverted) -> ChangeResult {
     let left = |reason: String| ChangeResult::Left { reason };
     match &one.result {
-        TakenBack::Restored { .. } | TakenBack::AlreadyBack { .. } | TakenBack::Moot => {
-            ChangeResult::Reverted
-        }
+        TakenBack::Restored { .. }
+        | TakenBack::AlreadyBack { .. }
+        | TakenBack::Moot
+        | TakenBack::Ended { .. } => ChangeResult::Reverted,
         TakenBack::Gone { reason } => left(reason.clone()),
         TakenBack::Handed { run } => left(format!("run {run} has set it since")),
         TakenBack::Left { found } => {

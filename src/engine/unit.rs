@@ -106,7 +106,7 @@ impl Unit {
         let _told_on_every_way_out = stop.clone().drop_guard();
         let cx = self.cx.with_cancel(stop.clone());
         let timeout = self.plan.spec(self.position).timeout;
-        let began = self.cx.run.clock.instant();
+        let (clock, started) = (&self.cx.run.clock, self.cx.run.clock.instant());
         let at = stages::At { plan: &self.plan, position: self.position, scope };
         let work = stages::run(at, &self.shared, &cx, &self.stopwatch);
         tokio::pin!(work);
@@ -116,7 +116,7 @@ impl Unit {
         if let Some(ended) = stages::at_once(work.as_mut()).await {
             return told(ended);
         }
-        let left = timeout.saturating_sub(self.cx.run.clock.instant() - began);
+        let left = timeout.saturating_sub(clock.instant() - started);
         let ended_badly = tokio::select! {
             biased;
             ended = &mut work => return told(ended),

@@ -11,7 +11,6 @@ use serde_json::{Map, Number, Value};
 use serde_yaml::{Location, Spanned};
 
 use super::place::Extent;
-use super::quick;
 use crate::diagnostic::{Diagnostic, Place, Source};
 
 /// A value and the bytes of the file it stands at.
@@ -114,7 +113,7 @@ impl Node {
 }
 
 /// Most values that stand in a file: about twenty for each of the most phases that there may be.
-pub(super) const MOST_VALUES: usize = 4_000_000;
+const MOST_VALUES: usize = 4_000_000;
 
 /// Most values that aliases may repeat.
 const MOST_REPEATED: usize = 100_000;
@@ -151,7 +150,7 @@ pub(super) fn parse_source(source: &Arc<Source>, position: usize) -> Result<Node
 }
 
 fn read(source: &Arc<Source>, position: usize, what: &str) -> Result<Node, Box<Diagnostic>> {
-    let read = quick::read(&source.text).map_or_else(|| read_whole(&source.text), Ok);
+    let read: Result<Node, _> = serde_yaml::from_str_with_options(&source.text, limits());
     let read = read.map(|mut node| {
         if position > 0 {
             node.set_source(position);
@@ -174,11 +173,6 @@ fn read(source: &Arc<Source>, position: usize, what: &str) -> Result<Node, Box<D
     })
 }
 
-/// Reads all of YAML.
-pub(super) fn read_whole(text: &str) -> Result<Node, serde_yaml::Error> {
-    serde_yaml::from_str_with_options(text, limits())
-}
-
 /// What the reader says, and what would be right.
 fn explain(error: &serde_yaml::Error) -> (String, &'static str) {
     if let serde_yaml::Error::DuplicateMappingKey { key: Some(key), .. } = error {
@@ -188,6 +182,12 @@ fn explain(error: &serde_yaml::Error) -> (String, &'static str) {
         );
     }
     let mut told = error.to_string();
+    if told.contains("budget breached: Documents") {
+        return (
+            "more than one document stands in it".to_owned(),
+            "a file is one document: put each of the others into a file of its own, without `---`",
+        );
+    }
     // By its words: the reader wraps a limit that an alias went beyond in another error.
     if told.contains("budget breached") || told.contains("alias replay") {
         return (
@@ -234,7 +234,12 @@ fn span_in(text: &str, location: &Location) -> Range<usize> {
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Tree>::deserialize(deserializer)?;
-        Ok(Self { tree: spanned.value, span: raw_span(&spanned.referenced) })
+        // Of what an alias repeats, the place is that of the alias; but how a number is spelled is told where it is.
+        let place = match spanned.value {
+            Tree::Bool(_) | Tree::Number(_) => &spanned.defined,
+            _ => &spanned.referenced,
+        };
+        Ok(Self { span: raw_span(place), tree: spanned.value })
     }
 }
 
