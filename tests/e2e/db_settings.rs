@@ -21,7 +21,8 @@ fn pipeline(house: &House, url: &str, settings: &str, more: &str) {
     house.put(
         "p.yaml",
         &format!(
-            "version: 1\nphases:\n  db:\n    uses: db_settings\n    with: {{ url: \"{url}\", settings: {{ {settings} }} }}\n{more}"
+            "version: 1\nphases:\n  db:\n    uses: db_settings\n    \
+             with: {{ url: \"{url}\", settings: {{ {settings} }} }}\n{more}"
         ),
     );
 }
@@ -254,7 +255,8 @@ fn without_a_reload_it_is_written_and_not_in_force_and_a_boot_of_the_host_takes_
     house.put(
         "p.yaml",
         &format!(
-            "version: 1\nphases:\n  db:\n    uses: db_settings\n    with: {{ url: \"{}\", settings: {{ work_mem: 64MB }}, reload: false }}\n",
+            "version: 1\nphases:\n  db:\n    uses: db_settings\n    \
+             with: {{ url: \"{}\", settings: {{ work_mem: 64MB }}, reload: false }}\n",
             postgres.url()
         ),
     );
@@ -364,7 +366,8 @@ fn the_password_is_nowhere_and_a_run_that_was_cut_off_is_taken_back_with_that_of
         house.put(
             "p.yaml",
             &format!(
-                "version: 1\n{vars}\nphases:\n  db:\n    uses: db_settings\n    with: {{ url: \"{url}\", settings: {{ work_mem: 64MB }} }}\n{more}"
+                "version: 1\n{vars}\nphases:\n  db:\n    uses: db_settings\n    \
+                 with: {{ url: \"{url}\", settings: {{ work_mem: 64MB }} }}\n{more}"
             ),
         );
     };
@@ -406,6 +409,38 @@ fn the_password_is_nowhere_and_a_run_that_was_cut_off_is_taken_back_with_that_of
     );
     Running::start(command).end().wanted(0);
     assert_eq!(in_force(&postgres, "work_mem"), "4MB");
+}
+
+#[test]
+fn a_url_that_is_a_secret_as_a_whole_is_one_and_a_user_that_is_a_secret_is_refused() {
+    let postgres = Postgres::start();
+    let url = postgres.url_with_password("hunter2 hunter3", "hunter2%20hunter3");
+    postgres.query("ALTER ROLE app SUPERUSER");
+    let house = House::new();
+    let run = |vars: &str, written: &str| {
+        house.put(
+            "p.yaml",
+            &format!(
+                "version: 1\nvars: {vars}\nphases:\n  db:\n    uses: db_settings\n    \
+                 with: {{ url: \"{written}\", settings: {{ work_mem: 64MB }} }}\n"
+            ),
+        );
+        let mut command = house.command(&["run", "p.yaml"]);
+        command.env("DB_URL", &url).env("DB_USER", "the_owner");
+        Running::start(command).end()
+    };
+    run("{ url: { secret: env, name: DB_URL } }", "{{ vars.url }}").wanted(0);
+    assert_eq!(in_force(&postgres, "work_mem"), "64MB");
+    for (path, content) in house.tree("results") {
+        assert!(!String::from_utf8_lossy(&content).contains("hunter"), "{}", path.display());
+    }
+    postgres.query("CREATE ROLE the_owner LOGIN SUPERUSER");
+    let part = postgres.url().replace("trueup@", "{{ vars.user }}@");
+    let told = words(&run("{ user: { secret: env, name: DB_USER } }", &part).wanted(1).told());
+    assert!(
+        told.contains("a secret would stand in the journal with the name of the server"),
+        "{told}"
+    );
 }
 
 #[test]
