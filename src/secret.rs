@@ -32,7 +32,7 @@ const LIMIT: u64 = 64 << 10;
 pub const SHORTEST: usize = 4;
 
 /// Where a secret is read from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// A variable of the environment.
     Env(String),

@@ -385,7 +385,7 @@ impl Applier {
     fn revert_where(&self, wanted: impl Fn(&Change) -> bool) -> Vec<Reverted> {
         let mut session = self.session();
         let mut reverted = Vec::new();
-        let mut taker = Taker::new(&*self.0.host, false, Foreign::Leave).among(&session.entries);
+        let mut taker = Taker::new(&*self.0.host, None, Foreign::Leave).among(&session.entries);
         for index in (0..session.entries.len()).rev() {
             let entry = session.entries[index].clone();
             let ours = matches!(entry.state, State::Intended | State::Applied { .. });

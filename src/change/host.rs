@@ -4,11 +4,14 @@
 
 use std::io;
 
+use super::at_boot;
 use super::config_file::ConfigFiles;
 use super::database_setting::DatabaseSettings;
 use super::model::Target;
+use super::process_attribute::ProcessAttributes;
 use super::setting_file::SettingFiles;
 use crate::database::server::Logins;
+use crate::host::attributes::attribute::Attribute;
 use crate::host::setting::Observed;
 use crate::host::{ReadError, Sysroot};
 
@@ -29,6 +32,8 @@ pub(super) enum WriteError {
     File { action: &'static str, path: String, reason: String },
     #[error("could not set {setting} to `{value}`: {reason}")]
     Database { setting: String, value: String, reason: String },
+    #[error("could not set {attribute} of process {pid} to `{value}`: {reason}")]
+    Attribute { attribute: Attribute, pid: u32, value: String, reason: String },
     #[error("{0}")]
     Late(String),
 }
@@ -68,6 +73,7 @@ pub(super) struct ThisHost {
     settings: SettingFiles,
     files: ConfigFiles,
     databases: DatabaseSettings,
+    processes: ProcessAttributes,
 }
 
 impl ThisHost {
@@ -75,7 +81,9 @@ impl ThisHost {
     pub(super) fn below(root: Sysroot, logins: Logins) -> Self {
         let (settings, files) =
             (SettingFiles::below(root.clone()), ConfigFiles::below(root.clone()));
-        Self { root, settings, files, databases: DatabaseSettings::by(logins) }
+        let (processes, databases) =
+            (ProcessAttributes::below(root.clone()), DatabaseSettings::by(logins));
+        Self { root, settings, files, databases, processes }
     }
 }
 
@@ -95,6 +103,8 @@ impl Host for ThisHost {
             Target::Setting { path } => self.settings.observe(path),
             Target::File { path } => self.files.observe(path),
             Target::Database(setting) => self.databases.observe(setting),
+            Target::AtBoot { path } => at_boot::observe(&self.files, path),
+            Target::Process { process, attribute } => self.processes.observe(process, *attribute),
         }
     }
 
@@ -103,6 +113,10 @@ impl Host for ThisHost {
             Target::Setting { path } => self.settings.write(path, value),
             Target::File { path } => self.files.write(path, value),
             Target::Database(setting) => self.databases.write(setting, value),
+            Target::AtBoot { path } => at_boot::write(&self.files, path, value),
+            Target::Process { process, attribute } => {
+                self.processes.write(process, *attribute, value)
+            }
         }
     }
 
@@ -111,21 +125,29 @@ impl Host for ThisHost {
             Target::Setting { .. } => None,
             Target::File { path } => self.files.obstacle(path, value),
             Target::Database(setting) => self.databases.obstacle(setting, value),
+            Target::AtBoot { path } => at_boot::obstacle(&self.files, path, value),
+            Target::Process { process, attribute } => {
+                self.processes.obstacle(process, *attribute, value)
+            }
         }
     }
 
     fn waits(&self, target: &Target) -> Option<String> {
         match target {
             Target::Database(setting) => self.databases.waits(setting),
-            Target::Setting { .. } | Target::File { .. } => None,
+            Target::Setting { .. }
+            | Target::File { .. }
+            | Target::AtBoot { .. }
+            | Target::Process { .. } => None,
         }
     }
 
     fn tidy(&self, target: &Target, value: &str) -> Result<(), WriteError> {
         match target {
-            Target::Setting { .. } => Ok(()),
+            Target::Setting { .. } | Target::Process { .. } => Ok(()),
             Target::File { path } => self.files.tidy(path, value),
             Target::Database(setting) => self.databases.tidy(setting),
+            Target::AtBoot { path } => self.files.tidy(at_boot::file_of(path), value),
         }
     }
 }
@@ -134,4 +156,11 @@ impl Host for ThisHost {
 #[must_use]
 pub fn observe(root: &Sysroot, target: &Target) -> Observed {
     ThisHost::below(root.clone(), Logins::default()).observe(target)
+}
+
+/// Why `target` can't be given `value` there so that it can be taken back, as far as that can be told beforehand.
+#[must_use]
+pub fn obstacle(root: &Sysroot, target: &Target, value: &str) -> Option<String> {
+    let host = || ThisHost::below(root.clone(), Logins::default());
+    target.forbidden().or_else(|| host().obstacle(target, value))
 }

@@ -15,6 +15,8 @@ use super::apply::Reverted;
 use super::chain::Chain;
 use super::host::{ThisHost, root_name};
 use super::journal::{self, Entry, Integrity, Journal, JournalError, Opened, Record, Writer};
+use super::model::Target;
+use super::reboot::Reboot;
 use super::take_back::{Foreign, TakenBack, Taker};
 use crate::database::server::Logins;
 use crate::disk::{self, DiskError};
@@ -83,9 +85,10 @@ impl Options {
         opened: &Opened,
         but: &[&Path],
     ) -> Result<Chain, RollbackError> {
+        let now = facts::boot(&Sysroot::at(PathBuf::from(&opened.root)));
         let chain = match &self.copied_from {
-            Some(dir) => Chain::above_copy(dir, opened),
-            None => Chain::above(path, opened, but),
+            Some(dir) => Chain::above_copy(dir, opened, now.as_deref()),
+            None => Chain::above(path, opened, but, now.as_deref()),
         };
         chain.map_err(|source| RollbackError::Newer { run: opened.run.clone(), source })
     }
@@ -206,14 +209,16 @@ pub fn rollback(
     if options.copied_from.is_some() {
         report.notes.push(format!("nothing is recorded in {}, which is a copy", path.display()));
     }
-    let in_place = |entry: &&Entry| !(plan.rebooted && entry.change.target.volatile());
+    let reboot = plan.rebooted.then(|| Reboot::after(&journal.entries));
+    let gone = |target: &Target| reboot.as_ref().is_some_and(|reboot| reboot.takes_back(target));
+    let in_place = |entry: &&Entry| !gone(&entry.change.target);
     let newer = if plan.entries.iter().any(in_place) {
         options.newer(path, opened, &[])?
     } else {
         Chain::default()
     };
     let mut taker =
-        Taker::new(&host, plan.rebooted, plan.foreign).among(&journal.entries).below(&run, newer);
+        Taker::new(&host, reboot, plan.foreign).among(&journal.entries).below(&run, newer);
     if plan.rebooted {
         report
             .notes

@@ -106,6 +106,7 @@ fn told(one: &Reverted) -> String {
         TakenBack::Gone { reason } => format!("left alone: {reason}"),
         TakenBack::Handed { run } => format!("left to run {run}, which has set it since"),
         TakenBack::Moot => "taken back by a reboot".to_owned(),
+        TakenBack::Ended { reason } => format!("nothing to take back: {reason}"),
         TakenBack::Failed { reason } => format!("could not be taken back: {reason}"),
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::contract::Erased;
+use super::erased::Erased;
 use super::kind::{
-    Command, ConfigFile, CpuGovernor, DbPool, DbSettings, IntegrationTests, Readiness,
+    Command, ConfigFile, CpuGovernor, DbPool, DbSettings, IntegrationTests, Process, Readiness,
     ServiceStartup, Tune,
 };
 use super::{AnyKind, Kind};
@@ -48,4 +48,5 @@ pub fn standard() -> Registry {
         .with::<Command>()
         .with::<ConfigFile>()
         .with::<DbSettings>()
+        .with::<Process>()
 }
