@@ -183,8 +183,12 @@ impl DatabaseSettings {
         })
     }
 
-    /// Whether what the file says now waits for a restart of the server.
+    /// What the value that the file has now still waits for.
     pub(super) fn waits(&self, setting: &DatabaseSetting) -> Option<String> {
+        let told = setting.told();
+        if !setting.reload {
+            return Some(format!("{told} is in force when the server reads its files again"));
+        }
         let name = setting.name.clone();
         let asked = self.ask(setting, async move |session: &mut Session| {
             let asked = "SELECT pending_restart FROM pg_settings WHERE lower(name) = $1";
@@ -192,7 +196,7 @@ impl DatabaseSettings {
             Ok(row.fetch_optional(&mut session.connection).await?)
         });
         let waits = matches!(asked, Ok(Some(true)));
-        waits.then(|| format!("{} is in force only after a restart of the server", setting.told()))
+        waits.then(|| format!("{told} is in force only after a restart of the server"))
     }
 
     /// Has the server read a file that was written, by a process that was killed before it could say so.

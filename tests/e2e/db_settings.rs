@@ -6,7 +6,8 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::house::{Ended, House, Running, list};
+use crate::governor::bare_host;
+use crate::house::{Ended, House, Running, list, wait_until};
 use crate::postgres::Postgres;
 
 /// A place with a pipeline whose phase sets these, and what else it is told.
@@ -20,7 +21,8 @@ fn pipeline(house: &House, url: &str, settings: &str, more: &str) {
     house.put(
         "p.yaml",
         &format!(
-            "version: 1\nphases:\n  db:\n    uses: db_settings\n    with: {{ url: \"{url}\", settings: {{ {settings} }} }}\n{more}"
+            "version: 1\nphases:\n  db:\n    uses: db_settings\n    \
+             with: {{ url: \"{url}\", settings: {{ {settings} }} }}\n{more}"
         ),
     );
 }
@@ -245,6 +247,34 @@ fn what_somebody_else_has_set_since_is_left_and_another_cluster_is_never_written
 }
 
 #[test]
+fn without_a_reload_it_is_written_and_not_in_force_and_a_boot_of_the_host_takes_nothing_back() {
+    let postgres = Postgres::start();
+    let house = House::new();
+    bare_host(&house);
+    house.put("host/proc/sys/kernel/random/boot_id", "one\n");
+    house.put(
+        "p.yaml",
+        &format!(
+            "version: 1\nphases:\n  db:\n    uses: db_settings\n    \
+             with: {{ url: \"{}\", settings: {{ work_mem: 64MB }}, reload: false }}\n",
+            postgres.url()
+        ),
+    );
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    let reason = phase(&house)["reason"].as_str().unwrap().to_owned();
+    assert!(reason.contains("(`reload` is false); until then it is 4MB"), "{reason}");
+    assert_eq!(
+        (postgres.altered(), in_force(&postgres, "work_mem")),
+        (vec!["work_mem = '64MB'".into()], "4MB".into())
+    );
+    house.put("host/proc/sys/kernel/random/boot_id", "another\n");
+    house.trueup(&["verify"]).wanted(0);
+    let told = house.trueup(&["rollback"]).wanted(0).stdout;
+    assert!(told.contains("in force when the server reads its files again"), "{told}");
+    assert!(postgres.altered().is_empty());
+}
+
+#[test]
 fn in_whatever_order_runs_over_one_another_are_taken_back_the_first_value_returns() {
     let postgres = Postgres::start();
     postgres.query("CREATE ROLE other LOGIN SUPERUSER");
@@ -336,7 +366,8 @@ fn the_password_is_nowhere_and_a_run_that_was_cut_off_is_taken_back_with_that_of
         house.put(
             "p.yaml",
             &format!(
-                "version: 1\n{vars}\nphases:\n  db:\n    uses: db_settings\n    with: {{ url: \"{url}\", settings: {{ work_mem: 64MB }} }}\n{more}"
+                "version: 1\n{vars}\nphases:\n  db:\n    uses: db_settings\n    \
+                 with: {{ url: \"{url}\", settings: {{ work_mem: 64MB }} }}\n{more}"
             ),
         );
     };
@@ -381,6 +412,38 @@ fn the_password_is_nowhere_and_a_run_that_was_cut_off_is_taken_back_with_that_of
 }
 
 #[test]
+fn a_url_that_is_a_secret_as_a_whole_is_one_and_a_user_that_is_a_secret_is_refused() {
+    let postgres = Postgres::start();
+    let url = postgres.url_with_password("hunter2 hunter3", "hunter2%20hunter3");
+    postgres.query("ALTER ROLE app SUPERUSER");
+    let house = House::new();
+    let run = |vars: &str, written: &str| {
+        house.put(
+            "p.yaml",
+            &format!(
+                "version: 1\nvars: {vars}\nphases:\n  db:\n    uses: db_settings\n    \
+                 with: {{ url: \"{written}\", settings: {{ work_mem: 64MB }} }}\n"
+            ),
+        );
+        let mut command = house.command(&["run", "p.yaml"]);
+        command.env("DB_URL", &url).env("DB_USER", "the_owner");
+        Running::start(command).end()
+    };
+    run("{ url: { secret: env, name: DB_URL } }", "{{ vars.url }}").wanted(0);
+    assert_eq!(in_force(&postgres, "work_mem"), "64MB");
+    for (path, content) in house.tree("results") {
+        assert!(!String::from_utf8_lossy(&content).contains("hunter"), "{}", path.display());
+    }
+    postgres.query("CREATE ROLE the_owner LOGIN SUPERUSER");
+    let part = postgres.url().replace("trueup@", "{{ vars.user }}@");
+    let told = words(&run("{ user: { secret: env, name: DB_USER } }", &part).wanted(1).told());
+    assert!(
+        told.contains("a secret would stand in the journal with the name of the server"),
+        "{told}"
+    );
+}
+
+#[test]
 fn the_printed_script_does_the_same_and_a_value_in_it_is_only_a_value() {
     let postgres = Postgres::start();
     postgres.query(r#"ALTER SYSTEM SET "search_path" = '$user', 'it''s', 'public'"#);
@@ -408,7 +471,7 @@ fn the_printed_script_does_the_same_and_a_value_in_it_is_only_a_value() {
     let told = shell(&["undo.sh"]).wanted(0).told();
     assert!(told.contains("work_mem: '64MB' -> not set"), "{told}");
     assert_eq!(postgres.altered(), before, "{told}");
-    assert_eq!(in_force(&postgres, "work_mem"), "4MB");
+    wait_until("the reload", || in_force(&postgres, "work_mem") == "4MB");
     assert!(!house.path("owned").exists());
     shell(&["undo.sh"]).wanted(0);
     // The program itself finds that nothing is left to do.
@@ -419,15 +482,17 @@ fn the_printed_script_does_the_same_and_a_value_in_it_is_only_a_value() {
 #[test]
 fn a_gate_measures_the_server_with_and_without() {
     let postgres = Postgres::start();
-    let measure = "#!/bin/sh\nexec psql -h \"$1\" -U trueup -d postgres -AtXc \
+    let psql = postgres.binaries().join("psql");
+    let measure = "#!/bin/sh\nexec \"$2\" -h \"$1\" -U trueup -d postgres -AtXc \
                    \"SELECT 1000000 / setting::int FROM pg_settings WHERE name = 'work_mem'\"\n";
     let house = House::new();
     house.put("measure", measure);
     let make = Command::new("chmod").arg("+x").arg(house.path("measure")).status();
     assert!(make.unwrap().success());
     let gate = format!(
-        "    gate: {{ objective: {{ command: [./measure, \"{}\"], goal: maximize }}, budget: 30s }}\n",
-        postgres.folder().display()
+        "    gate: {{ objective: {{ command: [./measure, \"{}\", \"{}\"], goal: maximize }}, budget: 30s }}\n",
+        postgres.folder().display(),
+        psql.display()
     );
     pipeline(&house, &postgres.url(), "work_mem: 64MB", &gate);
     house.trueup(&["run", "p.yaml"]).wanted(0);

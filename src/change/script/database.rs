@@ -63,6 +63,8 @@ SQL
   fi
   if [ "$reload" = true ]; then
     echo 'SELECT pg_reload_conf();' | ask_server >/dev/null || failed=1
+  else
+    echo "$name: in force when the server reads its files again"
   fi
   ask_server <<'SQL'
 SELECT name || ': in force only after a restart of the server'

@@ -216,7 +216,8 @@ impl Server {
         }
         if !reload {
             return Standing::Waits(format!(
-                "it is written down, and in force when the server reads its files again (`reload` is false); until then it is {now}"
+                "it is written down, and in force when the server reads its files again (`reload` is \
+                 false); until then it is {now}"
             ));
         }
         let mistakes = self.mistakes.join("; ");
