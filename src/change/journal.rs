@@ -45,7 +45,7 @@ use crate::disk::{self, AppendLog, DiskError};
 use crate::fault;
 
 /// The form of the records. A journal of a newer form is not touched; an older one is read, and goes on as it began:
-/// 1 had settings only, 2 also configuration files; neither had numbers, nor a rollback of some phases.
+/// 1 had settings only, 2 also configuration files; neither had numbers, nor a rollback of some phases, nor other targets.
 pub const SCHEMA: u32 = 3;
 
 /// The largest journal read: hundreds of thousands of changes.

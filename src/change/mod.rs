@@ -10,6 +10,7 @@ pub mod apply;
 pub mod at_boot;
 mod chain;
 mod config_file;
+pub mod database_setting;
 pub mod drift;
 mod entry;
 mod host;
@@ -26,6 +27,7 @@ pub mod toggle;
 
 pub use aftermath::{Aftermath, Fate, aftermath};
 pub use apply::{Applied, Applier, ApplyResult, KeepError, Reverted};
+pub use database_setting::DatabaseSetting;
 pub use drift::{Standing, StandingChange, Verification, verify};
 pub use entry::{Entry, State};
 pub use host::{observe, obstacle};

@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::database_setting::{self, DatabaseSetting};
 use super::{at_boot, config_file};
+use crate::database::statement;
 use crate::host::attributes::attribute::Attribute;
 use crate::host::attributes::living::Living;
 use crate::host::setting;
@@ -43,6 +45,8 @@ pub enum Target {
         /// Its absolute path on the host, below `/etc`.
         path: String,
     },
+    /// A setting of a database server, as its file of settings has it. That it is not in there is one of its values.
+    Database(DatabaseSetting),
     /// What a setting is set to when the host starts.
     AtBoot {
         /// The absolute path of the setting on the host, below `/sys` or `/proc/sys`.
@@ -87,6 +91,7 @@ impl Target {
     pub fn name(&self) -> Cow<'_, str> {
         match self {
             Self::Setting { path } | Self::File { path } => path.into(),
+            Self::Database(setting) => setting.told().into(),
             Self::AtBoot { path } => format!("{path} at boot").into(),
             Self::Process { process, attribute } => {
                 format!("{attribute} of process {}", process.pid).into()
@@ -100,7 +105,7 @@ impl Target {
     pub fn volatile(&self) -> bool {
         match self {
             Self::Setting { .. } | Self::Process { .. } => true,
-            Self::File { .. } | Self::AtBoot { .. } => false,
+            Self::File { .. } | Self::AtBoot { .. } | Self::Database(_) => false,
         }
     }
 
@@ -124,6 +129,7 @@ impl Target {
             Self::File { path } if outside(path, &["/etc/"]) => {
                 Some(format!("`{path}` is not a configuration file: they are below /etc"))
             }
+            Self::Database(setting) => statement::forbidden(&setting.name),
             Self::Process { process: Living { pid, .. }, .. }
                 if *pid == 0 || i32::try_from(*pid).is_err() =>
             {
@@ -145,7 +151,9 @@ impl Target {
     #[must_use]
     pub(super) fn is_between(&self, found: &str, values: &[&str]) -> bool {
         match self {
-            Self::Setting { .. } | Self::File { .. } | Self::AtBoot { .. } => false,
+            Self::Setting { .. } | Self::File { .. } | Self::AtBoot { .. } | Self::Database(_) => {
+                false
+            }
             Self::Process { attribute, .. } => attribute.is_among(found, values),
         }
     }
@@ -156,6 +164,7 @@ impl Target {
         match self {
             Self::Setting { .. } => setting::same(one, other),
             Self::File { .. } => config_file::same(one, other),
+            Self::Database(setting) => setting.same(one, other),
             Self::AtBoot { .. } => at_boot::same(one, other),
             Self::Process { attribute, .. } => attribute.same(one, other),
         }
@@ -167,6 +176,7 @@ impl Target {
         match self {
             Self::Setting { .. } | Self::Process { .. } => value.into(),
             Self::File { .. } => config_file::shown(value),
+            Self::Database(_) => database_setting::shown(value),
             Self::AtBoot { .. } => at_boot::shown(value),
         }
     }

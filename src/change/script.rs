@@ -5,6 +5,8 @@
 //! back and what a newer run has set since, and writes only where the value is still the one that the run left,
 //! unless by force. It does not mark the journals.
 
+mod database;
+
 use std::path::Path;
 
 use super::at_boot;
@@ -265,9 +267,14 @@ pub fn script(journals: &[&Path], options: &Options) -> Result<String, RollbackE
         format!("force={known}"),
         HEAD.to_owned(),
     ];
+    let mut runs = Vec::new();
     for path in journals {
-        lines.extend(of_run(path, journals, options)?);
+        runs.extend(of_run(path, journals, options)?);
     }
+    if runs.iter().any(|line| database::is_call(line)) {
+        lines.extend([String::new(), database::HEAD.to_owned()]);
+    }
+    lines.extend(runs);
     lines.push(TAIL.to_owned());
     Ok(lines.join("\n"))
 }
@@ -311,6 +318,10 @@ fn of_run(
                 let call = match target {
                     Target::Setting { path } => format!("take_back {}", on_host(path)),
                     Target::File { path } => format!("take_back_file {}", on_host(path)),
+                    Target::Database(setting) => {
+                        lines.extend(database::call(setting, entry));
+                        continue;
+                    }
                     Target::AtBoot { path } => {
                         let start = quoted(&at_boot::start_of_line(path));
                         format!("take_back_line {} {start}", on_host(at_boot::file_of(path)))

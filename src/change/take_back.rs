@@ -146,6 +146,8 @@ pub(super) struct Taker<'a> {
     /// The run whose changes they are, and the newer ones that may stand on them.
     run: &'a str,
     newer: Chain,
+    /// What a person should know of what is back.
+    notes: Vec<String>,
 }
 
 impl<'a> Taker<'a> {
@@ -158,6 +160,7 @@ impl<'a> Taker<'a> {
             left: BTreeMap::new(),
             run: "",
             newer: Chain::default(),
+            notes: Vec::new(),
         }
     }
 
@@ -201,6 +204,11 @@ impl<'a> Taker<'a> {
         result
     }
 
+    /// What a person should know of what is back.
+    pub(super) fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
     fn restore(&mut self, entry: &Entry) -> Result<TakenBack, String> {
         let Change { target, from, .. } = &entry.change;
         if let Some(reason) = target.forbidden() {
@@ -234,6 +242,7 @@ impl<'a> Taker<'a> {
         written.map_err(|error| error.to_string())?;
         match found {
             Observed::Value(read_back) if target.same(&read_back, from) => {
+                self.notes.extend(self.host.waits(target));
                 Ok(TakenBack::Restored { read_back })
             }
             Observed::Value(other) => {

@@ -11,6 +11,7 @@ mod cache;
 mod command;
 mod config_file;
 mod crash;
+mod db_settings;
 mod documents;
 mod engine;
 mod faults;
