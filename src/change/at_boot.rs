@@ -6,8 +6,8 @@
 //! /etc/tmpfiles.d/trueup.conf        w /sys/kernel/mm/ksm/run - - - - 1                   below /sys
 //! ```
 //! A line is a change by itself, so that each phase and each run takes back its own, whatever others have put there
-//! since: lines of others stay as they are. The file is replaced as a whole by [`ConfigFiles`], made with its first line
-//! and removed with its last. The forms are those of sysctl.d(5) and tmpfiles.d(5).
+//! since: lines of others stay as they are. The file is replaced as a whole, as any configuration file is, made with its
+//! first line and removed with its last. The forms are those of sysctl.d(5) and tmpfiles.d(5).
 //!
 //! A value is the value of the setting, or one of these:
 //! ```text

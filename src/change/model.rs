@@ -100,7 +100,7 @@ impl Target {
     }
 
     /// True when a reboot takes the change back by itself: what is below `/sys` and `/proc/sys` is not kept on a disk,
-    /// and no process outlives it. What is set again at boot comes back, though: see [`Reboot`](super::reboot::Reboot).
+    /// and no process outlives it. What is set again at boot comes back, though, which is not known of a target alone.
     #[must_use]
     pub fn volatile(&self) -> bool {
         match self {

@@ -443,6 +443,15 @@ mod tests {
             .is_ok_and(|stat| !stat.contains(") Z "))
     }
 
+    #[tokio::test]
+    async fn who_blocks_may_run_a_process_too_even_where_others_are_awaited() {
+        let limit = Duration::from_millis(50);
+        let ended = run_blocking(&sh("echo $0"), LONG, 1 << 10).unwrap();
+        assert_eq!((ended.status.code(), ended.stdout.as_slice()), (Some(0), &b"/bin/sh\n"[..]));
+        let late = run_blocking(&sh("sleep 60"), limit, 1 << 10).unwrap_err();
+        assert!(matches!(late, ProcessError::TimedOut { .. }), "{late}");
+    }
+
     async fn gone(pid: &str) -> bool {
         for _ in 0..200 {
             if !alive(pid) {

@@ -150,6 +150,22 @@ impl Resource {
         self.names().1
     }
 
+    /// Whether it is counted in bytes.
+    #[must_use]
+    pub fn is_in_bytes(self) -> bool {
+        matches!(
+            self,
+            Self::As
+                | Self::Core
+                | Self::Data
+                | Self::Fsize
+                | Self::Memlock
+                | Self::Msgqueue
+                | Self::Rss
+                | Self::Stack
+        )
+    }
+
     fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::As => ("as", "Max address space"),

@@ -14,6 +14,7 @@ use crate::host::attributes::attribute::{
 };
 use crate::host::{Sysroot, cpu_list};
 use crate::phase::{PhaseError, WithError, Word};
+use crate::unit::Bytes;
 
 /// What it is told.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -40,7 +41,7 @@ pub struct With {
     #[schemars(range(min = -1000, max = 1000))]
     oom_score_adj: Option<i32>,
     /// Limits by their names as in prlimit(1): a number or `unlimited`, and the hard limit is raised to it where it is
-    /// lower; or both, as `1024:4096`.
+    /// lower; or both, as `1024:4096`. What is counted in bytes may have a unit.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     #[schemars(schema_with = "limits_schema")]
     limits: IndexMap<String, Word>,
@@ -207,15 +208,21 @@ fn limit(name: &str, text: &str) -> Result<Wanted, WithError> {
         let help = did_you_mean(name, Resource::ALL.iter().map(|one| one.name()));
         return Err(WithError { path, message: format!("unknown limit `{name}`"), help });
     };
-    if let Some(soft) = bound(text) {
+    let plain = |part: &str| match part.parse::<Bytes>() {
+        Ok(Bytes(bytes)) if resource.is_in_bytes() => bytes.to_string(),
+        _ => part.to_owned(),
+    };
+    let plain = text.split(':').map(plain).collect::<Vec<_>>().join(":");
+    if let Some(soft) = bound(&plain) {
         return Ok(Wanted::Soft(resource, soft));
     }
     let attribute = Attribute::Limit(resource);
-    let value = attribute.canonical(text).ok_or_else(|| WithError {
+    let value = attribute.canonical(&plain).ok_or_else(|| WithError {
         path,
         message: format!("`{text}` is no limit"),
         help: Some(
-            "write a number or `unlimited`, or both limits as `1024:4096`, the lower one first"
+            "write a number or `unlimited`, or both limits as `1024:4096`, the lower one first; what is \
+             counted in bytes may have a unit"
                 .to_owned(),
         ),
     });
@@ -293,6 +300,17 @@ mod tests {
         assert_eq!(wanted[0].value(Some("1024:unlimited"), &[]), "4096:unlimited");
         assert_eq!(wanted[1].value(Some("0:9"), &[]), "unlimited:unlimited");
         assert_eq!(wanted[2].value(Some("0:9"), &[]), "1:2");
+    }
+
+    #[test]
+    fn a_limit_in_bytes_may_have_a_unit_and_another_one_may_not() {
+        let told = |name: &str, value: &str| {
+            let with = with(json!({ "pid": 1, "limits": { name: value } }));
+            with.wanted().first().map(|wanted| wanted.value(Some("0:unlimited"), &[]))
+        };
+        assert_eq!(told("memlock", "64MiB").as_deref(), Some("67108864:unlimited"));
+        assert_eq!(told("core", "0:1GiB").as_deref(), Some("0:1073741824"));
+        assert_eq!(told("nofile", "64KiB"), None);
     }
 
     #[test]
