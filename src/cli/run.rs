@@ -15,6 +15,7 @@ use super::{output, plan, terminal, trust, wire};
 use crate::cache::CacheDirectory;
 use crate::clock::Clock;
 use crate::database::DatabaseUrl;
+use crate::database::server::Logins;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::{Earlier, Memory, RunError, RunOptions, Wait, hold, run as run_plan};
 use crate::event::{EventSink, ProgressBoard, RunId, SinkError, read_log};
@@ -309,6 +310,7 @@ pub(super) fn looking_context(
         program,
         pipeline_dir: pipeline.path().parent().map(PathBuf::from).unwrap_or_default(),
         results_dir: state.results.clone(),
+        logins: Logins::default(),
         services: Services::default(),
         progress: ProgressBoard::default(),
         cancel: tokio_util::sync::CancellationToken::new(),

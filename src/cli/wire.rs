@@ -61,7 +61,8 @@ pub(super) fn plan(options: &PipelineArgs) -> Result<(Plan, Facts), Failure> {
 
 /// A plan that knows what its phases took the last time that they ran.
 pub(super) fn expecting(mut plan: Plan, results: &Path) -> Arc<Plan> {
-    plan.expect(&last_durations(results, &plan.pipeline.name));
+    let took = last_durations(results, &plan.pipeline.name);
+    plan.expect(took);
     Arc::new(plan)
 }
 

@@ -55,10 +55,12 @@ struct Live {
 
 impl Live {
     /// What units have told until now comes before what is decided now: a start before a stop, and all before an end.
-    fn drain(&mut self, recorder: &mut Recorder) {
+    fn drain(&mut self) -> Vec<Event> {
+        let mut happened = Vec::new();
         while let Ok(event) = self.events.try_recv() {
-            self.tell(event, recorder);
+            happened.extend(self.dispatcher.handle(Input::Happened(event)).1);
         }
+        happened
     }
 
     /// What a unit tells goes through the dispatcher, and from there to the record, at once: nothing may overtake it.
@@ -115,10 +117,11 @@ impl Executor {
                 }
                 continue;
             };
-            live.drain(recorder);
+            let mut happened = live.drain();
             let ends_for_good =
                 matches!(&input, Input::Ended(end) if self.plan.outlasts(end.phase));
-            let (actions, happened) = live.dispatcher.handle(input);
+            let (actions, followed) = live.dispatcher.handle(input);
+            happened.extend(followed);
             recorder.record_all(happened);
             if ends_for_good {
                 // Should the run be killed now, it need not be done again.
@@ -217,5 +220,6 @@ impl Executor {
         let run = Arc::clone(&self.run);
         Context::new(name, run, Arc::new(above), stop.clone(), live.sender.clone())
             .remembering(self.plan.remembers(position))
+            .gating(self.plan.spec(position).gate.is_some())
     }
 }

@@ -172,11 +172,13 @@ impl Seer<'_> {
 
     fn context(&self, position: usize) -> Context {
         let (plan, outputs) = (Arc::clone(self.plan), Arc::clone(&self.outputs));
-        let remembers = plan.remembers(position);
+        let (remembers, gated) = (plan.remembers(position), plan.spec(position).gate.is_some());
         let name = plan.name(position).clone();
         let above = Arc::new(Above { plan, position, outputs });
         let (run, events) = (Arc::clone(self.run), self.events.clone());
-        Context::new(name, run, above, CancellationToken::new(), events).remembering(remembers)
+        Context::new(name, run, above, CancellationToken::new(), events)
+            .remembering(remembers)
+            .gating(gated)
     }
 }
 

@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::event::{
     Data, DecisionSource, Event, Outcome, PhaseName, PhaseSummary, PipelineSummary, Record, RunId,
 };
+use crate::phase::Context;
 use crate::plan::Plan;
 
 /// An earlier run.
@@ -152,17 +153,21 @@ impl Resumption {
         &self.earlier.run
     }
 
-    /// The decision of a phase under a key, with its age, if that is not beyond `ttl`.
+    /// The decision of a phase under its key, with the key and its age, if that is not beyond `ttl`.
     pub(super) fn decision(
         &self,
-        phase: &PhaseName,
-        key: &str,
-        (now, ttl): (Timestamp, Duration),
-    ) -> Option<(&Data, Duration)> {
-        let decided = self.earlier.decisions.get(&(phase.clone(), key.to_owned()))?;
+        cx: &Context,
+        key: impl FnOnce() -> String,
+        ttl: Duration,
+    ) -> Option<(String, &Data, Duration)> {
+        if self.earlier.decisions.is_empty() {
+            return None;
+        }
+        let named = (cx.phase.clone(), key());
+        let decided = self.earlier.decisions.get(&named)?;
         // One from the future tells nothing of its age.
-        let age = Duration::try_from(now.duration_since(decided.at)).ok()?;
-        (age < ttl).then_some((&decided.value, age))
+        let age = Duration::try_from(cx.run.clock.now().duration_since(decided.at)).ok()?;
+        (age < ttl).then_some((named.1, &decided.value, age))
     }
 
     /// What a phase made visible whose work need not be done again; it is noted where it must.

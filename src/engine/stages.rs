@@ -1,8 +1,9 @@
 //! The four stages of one attempt: observe, decide or recall, apply through the journal, verify; then the gate.
 
-use std::future::Future;
-use std::pin::pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -167,14 +168,24 @@ fn told(plan: &Plan, position: usize, phase: &dyn AnyPhase, cx: &Context) -> Opt
         return None;
     }
     let kind = &plan.phases[position].kind;
-    let depends = Value::Object(phase.depends_on(cx).ok()?.into_iter().collect());
+    let depends = phase.depends_on(cx).ok()?;
     let manifest = Manifest::new(kind.name(), 1).with("with", phase.with());
-    Some(manifest.with("depends", &depends).key().to_string())
+    Some(manifest.with_dependencies(&depends).key().to_string())
 }
 
 /// Null, or an object without fields.
 fn is_nothing(value: &Value) -> bool {
     value.is_null() || value.as_object().is_some_and(Map::is_empty)
+}
+
+/// What work comes to that need not wait for anything; nothing of other work, which is then to be waited for. Most stages
+/// of most phases are such, and need no timer to be set for them.
+pub(super) async fn at_once<T>(mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    poll_fn(|task| match work.as_mut().poll(task) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// How long a stage must last before it is told of by itself.
@@ -195,10 +206,13 @@ impl Stages<'_> {
         let (cx, clock) = (self.cx, &self.cx.run.clock);
         let started = clock.instant();
         let mut work = pin!(work);
-        let soon = tokio::select! {
-            biased;
-            ended = &mut work => Some(ended),
-            () = tokio::time::sleep(LASTS) => None,
+        let soon = match at_once(work.as_mut()).await {
+            None => tokio::select! {
+                biased;
+                ended = &mut work => Some(ended),
+                () = tokio::time::sleep(LASTS) => None,
+            },
+            ended => ended,
         };
         let lasts = soon.is_none();
         let ended = if let Some(ended) = soon {
@@ -223,11 +237,11 @@ pub(super) async fn key_manifest(
     policy: &CachePolicy,
     cx: &Context,
 ) -> Result<Manifest, PhaseError> {
-    let depends = Value::Object(phase.depends_on(cx)?.into_iter().collect());
+    let depends = phase.depends_on(cx)?;
     let manifest = Manifest::new(kind.name(), kind.revision())
         .on(policy.scope, cx.run.facts.identity())
         .with("with", phase.with())
-        .with("depends", &depends);
+        .with_dependencies(&depends);
     with_inputs(manifest, policy, cx).await
 }
 
@@ -268,9 +282,8 @@ async fn decide(
         return tell_decision(cx, phase, DecisionSource::Run { key: None, miss: None }, decision);
     }
     let manifest = key_manifest(kind.as_ref(), phase, policy, cx).await?;
-    let key = manifest.key().to_string();
-    let held = (cx.run.clock.now(), policy.ttl);
-    if let Some((decision, age)) = shared.earlier.decision(&cx.phase, &key, held)
+    let key = || manifest.key().to_string();
+    if let Some((key, decision, age)) = shared.earlier.decision(cx, key, policy.ttl)
         && phase.recall(decision).is_ok()
     {
         let measured_by = shared.earlier.run().to_owned();
@@ -287,8 +300,8 @@ async fn decide(
                 Lookup::Hit { entry, age } => match phase.recall(&entry.decision) {
                     Ok(()) => {
                         let age_seconds = Some(age.as_secs_f64());
-                        let source =
-                            DecisionSource::Cache { key, age_seconds, measured_by: entry.run };
+                        let (key, measured_by) = (entry.key.to_string(), entry.run);
+                        let source = DecisionSource::Cache { key, age_seconds, measured_by };
                         return tell_decision(cx, phase, source, entry.decision);
                     }
                     Err(error) => Some(MissReason::Untrusted {
@@ -311,7 +324,7 @@ async fn decide(
         return tell_decision(cx, phase, DecisionSource::Run { key: None, miss }, decision);
     }
     remember(shared, cx, kind.name(), (&manifest, policy), &decision);
-    tell_decision(cx, phase, DecisionSource::Run { key: Some(key), miss }, decision)
+    tell_decision(cx, phase, DecisionSource::Run { key: Some(key()), miss }, decision)
 }
 
 fn tell_decision(
@@ -444,9 +457,10 @@ pub(super) async fn take_back(applier: &Applier, cx: &Context) -> usize {
 fn taken_back(one: &Reverted) -> ChangeResult {
     let left = |reason: String| ChangeResult::Left { reason };
     match &one.result {
-        TakenBack::Restored { .. } | TakenBack::AlreadyBack { .. } | TakenBack::Moot => {
-            ChangeResult::Reverted
-        }
+        TakenBack::Restored { .. }
+        | TakenBack::AlreadyBack { .. }
+        | TakenBack::Moot
+        | TakenBack::Ended { .. } => ChangeResult::Reverted,
         TakenBack::Gone { reason } => left(reason.clone()),
         TakenBack::Handed { run } => left(format!("run {run} has set it since")),
         TakenBack::Left { found } => {

@@ -7,6 +7,7 @@ mod attachment;
 mod context;
 mod contract;
 mod digests;
+mod erased;
 pub mod kind;
 mod registry;
 mod scratch;

@@ -136,7 +136,7 @@ fn evaluated(text: &str) -> Range<usize> {
 
 /// True when there is anything to evaluate in a text.
 pub(super) fn is_dynamic(text: &str) -> bool {
-    text.contains("{{") || text.contains("{%")
+    text.contains('{') && (text.contains("{{") || text.contains("{%"))
 }
 
 /// The names in the expressions of a text that are not given a value in it.

@@ -40,7 +40,7 @@ pub use model::{
 pub use parse::{Draft, draft, draft_text, read, read_text};
 pub use place::{Extent, Sources};
 pub use reference::{Mention, Reference, mentions};
-pub use render::{Rendered, render};
+pub use render::{Rendered, render, render_alone};
 pub use room::Room;
 pub use scope::{Frame, Scope};
 pub use secret::secrets;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::expression::{Trouble, is_dynamic, joined, sole_expression, value_of};
 use super::place::{Extent, Sources};
 use super::room::{DEEPEST, MOST_BYTES, MOST_VALUES, Refusal, Room, within_depth};
-use super::scope::Frame;
+use super::scope::{Frame, Scope};
 use super::tree::{Node, Tree};
 use super::{secret, spelling};
 use crate::diagnostic::Diagnostic;
@@ -41,6 +41,23 @@ pub fn render(
     let mut at_work = Renderer { frame, sources, room, wrong: Vec::new(), is_full: false };
     let rendered = at_work.node(node, 0);
     if at_work.wrong.is_empty() { Ok(rendered) } else { Err(at_work.wrong) }
+}
+
+/// Like [`render`], for one tree alone: what expressions can see is made ready only where there is one, as that costs
+/// more than all the rest.
+///
+/// # Errors
+/// As of [`render`].
+pub fn render_alone(
+    node: &Node,
+    scope: &Scope,
+    sources: &Sources,
+    room: &mut Room,
+) -> Result<Rendered, Vec<Diagnostic>> {
+    let mut has_expressions = false;
+    node.each_text(&mut |text, _| has_expressions |= is_dynamic(text));
+    let frame = if has_expressions { scope.frame() } else { Frame::default() };
+    render(node, &frame, sources, room)
 }
 
 struct Renderer<'a> {

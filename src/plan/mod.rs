@@ -31,7 +31,7 @@ use crate::event::{PhaseName, PhaseSummary, PipelineSummary};
 use crate::phase::{AnyKind, WithError, in_plain_words};
 use crate::pipeline::{
     Condition, PhaseSpec, Pipeline, Reference, Rendered, Room, Scope, Spot, evaluate_condition,
-    render,
+    render_alone,
 };
 use crate::secret::Source as SecretSource;
 
@@ -116,7 +116,7 @@ impl Plan {
         let mut room = Room::of_a_phase();
         let with = &self.spec(position).with;
         let Rendered { value, spelled } =
-            render(with, &scope.frame(), &self.pipeline.sources, &mut room)?;
+            render_alone(with, scope, &self.pipeline.sources, &mut room)?;
         Ok(match spelled {
             None => value,
             Some(spelled) => {

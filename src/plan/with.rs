@@ -199,8 +199,8 @@ impl<'a> Withs<'a> {
         let missing = self.missing(phase, entries.iter().map(|(key, _, _)| key.as_str()), known);
         if is_all && !missing {
             let value = Value::Object(with);
-            match known.kind.bind(&value) {
-                Ok(bound) => return bound.claims(),
+            match known.kind.claims(&value) {
+                Ok(claims) => return claims,
                 Err(wrong) => self.wrong(phase, known, value, &wrong),
             }
         } else {

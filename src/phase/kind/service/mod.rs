@@ -233,6 +233,7 @@ impl Kind for ServiceStartup {
             ("address".to_owned(), json!(ready.address)),
             ("url".to_owned(), json!(format!("http://{}", ready.address))),
             ("ledger".to_owned(), json!(ledger)),
+            ("pid".to_owned(), json!(ready.pid)),
         ]))
     }
 
