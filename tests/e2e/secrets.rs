@@ -363,9 +363,10 @@ fn a_marker_in_the_environment_asks_for_nothing() {
 #[test]
 fn of_thousands_of_missing_secrets_the_first_are_shown_and_the_others_counted() {
     let house = House::new();
-    let secrets: String = (0..3000)
+    let secrets: Vec<String> = (0..3000)
         .map(|number| format!("      S{number}: {{ secret: env, name: MISSING_{number} }}\n"))
         .collect();
+    let secrets = secrets.concat();
     house.put(
         "p.yaml",
         &format!(
