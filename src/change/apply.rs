@@ -369,16 +369,26 @@ impl Applier {
             && target.same(&found, &change.from)
         {
             let reason = error.to_string();
+            // A file may have been refused when folders were made for it. What can't be cleared now is looked for again.
+            if let Err(other) = self.0.host.tidy(target, &change.from) {
+                return ApplyResult::Refused { reason: format!("{reason}; {other}") };
+            }
             session.record(&[Record::Failed { n, reason: reason.clone() }]);
             session.entries[index].state = State::Failed { reason: reason.clone() };
             return ApplyResult::Refused { reason };
         }
-        session.record(&[Record::Applied { n, read_back: found.clone() }]);
-        session.entries[index].state = State::Applied { read_back: found.clone() };
-        if target.same(&found, &change.to) {
+        let is_as_wanted = target.same(&found, &change.to);
+        // Nobody but somebody else makes another text of a file, and theirs does not count as ours.
+        let read_back = match target {
+            Target::File { .. } if !is_as_wanted => change.to.clone(),
+            _ => found.clone(),
+        };
+        session.record(&[Record::Applied { n, read_back: read_back.clone() }]);
+        session.entries[index].state = State::Applied { read_back };
+        if is_as_wanted {
             ApplyResult::Match
         } else {
-            ApplyResult::Clamped { got: found }
+            ApplyResult::Clamped { got: target.foreign(found) }
         }
     }
 

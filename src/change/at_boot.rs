@@ -184,6 +184,7 @@ pub(super) fn shown(value: &str) -> Cow<'_, str> {
     match content(value) {
         Content::Text(text) => text.into(),
         Content::Absent(_) => "not set".into(),
+        Content::Other(told) => told.into(),
     }
 }
 
@@ -192,7 +193,7 @@ type Told<T> = Result<T, String>;
 /// What the setting of `path` has in the files.
 pub(super) fn observe(files: &ConfigFiles, path: &str) -> Observed {
     let form = form(path);
-    let text = match files.observe(form.file) {
+    let text = match files.look(form.file) {
         Observed::Value(text) => text,
         other => return other,
     };
@@ -203,19 +204,21 @@ pub(super) fn observe(files: &ConfigFiles, path: &str) -> Observed {
             let value = lines.find(|(of, _)| of == path).map(|(_, value)| value);
             Observed::Value(value.unwrap_or_else(|| "absent".to_owned()))
         }
+        Content::Other(told) => Observed::Unreadable(format!("{} is {told}", form.file)),
     }
 }
 
 /// The text of the file when the setting of `path` has `value` in it, or that it is absent.
 fn replaced(files: &ConfigFiles, path: &str, value: &str) -> Told<String> {
     let form = form(path);
-    let before = match files.observe(form.file) {
+    let before = match files.look(form.file) {
         Observed::Value(text) => text,
         Observed::Absent(reason) | Observed::Unreadable(reason) => return Err(reason),
     };
     let (before, is_there) = match content(&before) {
         Content::Text(text) => (text, true),
         Content::Absent(_) => (HEADER, false),
+        Content::Other(told) => return Err(format!("it is {told}")),
     };
     if value.contains(['\n', '\0']) {
         return Err(format!("what {path} is to have is not one line"));
@@ -225,6 +228,7 @@ fn replaced(files: &ConfigFiles, path: &str, value: &str) -> Told<String> {
             Some(format!("{}{}\n", start_of_line(path), end_of_line(path, value)))
         }
         Content::Absent(_) => None,
+        Content::Other(_) => return Err("its value was not kept".to_owned()),
     };
     let mut after = String::new();
     for line in before.lines() {

@@ -100,9 +100,7 @@ pub fn verify(
                     let reason = format!("run {owner} has set it since");
                     Standing::NotApplicable { reason }
                 }
-                None => {
-                    judge(target, host.observe(target), &read_back, rebooted && target.volatile())
-                }
+                None => judge(target, host.look(target), &read_back, rebooted && target.volatile()),
             };
             owners.entry(target.clone()).or_insert_with(|| summary.run.clone());
             if asked {
@@ -129,7 +127,7 @@ fn unknown(state: &JournalState) -> Option<String> {
 fn judge(target: &Target, found: Observed, kept: &str, rebooted: bool) -> Standing {
     match found {
         Observed::Value(found) if target.same(&found, kept) => Standing::Match,
-        Observed::Value(found) => Standing::Mismatch { found, rebooted },
+        Observed::Value(found) => Standing::Mismatch { found: target.foreign(found), rebooted },
         Observed::Absent(reason) => Standing::NotApplicable { reason },
         Observed::Unreadable(reason) => Standing::Unreadable { reason },
     }

@@ -42,6 +42,12 @@ pub(super) enum WriteError {
 pub(super) trait Host: Send + Sync {
     fn observe(&self, target: &Target) -> Observed;
 
+    /// What a target has, to be compared with what it should have and not to be written down: of some, more can be
+    /// looked at than observed.
+    fn look(&self, target: &Target) -> Observed {
+        self.observe(target)
+    }
+
     fn write(&self, target: &Target, value: &str) -> Result<(), WriteError>;
 
     /// Why `value` can't be written without losing something that could not be given back; nothing when it can.
@@ -105,6 +111,16 @@ impl Host for ThisHost {
             Target::Database(setting) => self.databases.observe(setting),
             Target::AtBoot { path } => at_boot::observe(&self.files, path),
             Target::Process { process, attribute } => self.processes.observe(process, *attribute),
+        }
+    }
+
+    fn look(&self, target: &Target) -> Observed {
+        match target {
+            Target::File { path } => self.files.look(path),
+            Target::Setting { .. }
+            | Target::Database(_)
+            | Target::AtBoot { .. }
+            | Target::Process { .. } => self.observe(target),
         }
     }
 

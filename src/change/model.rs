@@ -170,6 +170,17 @@ impl Target {
         }
     }
 
+    /// A value that somebody else has given it, as it may be written down: of a file, what is told of it to people.
+    pub(super) fn foreign(&self, value: String) -> String {
+        match self {
+            Self::File { .. } => config_file::other(&value),
+            Self::Setting { .. }
+            | Self::Database(_)
+            | Self::AtBoot { .. }
+            | Self::Process { .. } => value,
+        }
+    }
+
     /// A value as it is told to people: of a file, how much it is and a digest of it.
     #[must_use]
     pub fn shown<'a>(&self, value: &'a str) -> Cow<'a, str> {

@@ -217,7 +217,7 @@ impl<'a> Taker<'a> {
         if let Some(handed) = self.hand_over(entry)? {
             return Ok(handed);
         }
-        let found = match self.host.observe(target) {
+        let found = match self.host.look(target) {
             Observed::Value(found) => found,
             Observed::Absent(reason) if target.is_mortal() => {
                 return Ok(TakenBack::Ended { reason });
@@ -230,11 +230,11 @@ impl<'a> Taker<'a> {
                 self.host.tidy(target, from).map_err(|error| error.to_string())?;
                 return Ok(TakenBack::AlreadyBack { found });
             }
-            Step::Leave => return Ok(TakenBack::Left { found }),
+            Step::Leave => return Ok(TakenBack::Left { found: target.foreign(found) }),
             Step::Write => {}
         }
         let written = self.host.write(target, from);
-        let found = self.host.observe(target);
+        let found = self.host.look(target);
         // It may have ended at this moment.
         if let (true, Observed::Absent(reason)) = (target.is_mortal(), &found) {
             return Ok(TakenBack::Ended { reason: reason.clone() });
@@ -260,7 +260,7 @@ impl<'a> Taker<'a> {
         let Some(above) = self.newer.on(target) else { return Ok(None) };
         let (run, found) = (above.run.to_owned(), above.from.to_owned());
         match step(entry, &found, self.foreign) {
-            Step::Leave => return Ok(Some(TakenBack::Left { found })),
+            Step::Leave => return Ok(Some(TakenBack::Left { found: target.foreign(found) })),
             Step::Nothing => {}
             Step::Write => self.newer.rebase(target, from, self.run)?,
         }

@@ -12,7 +12,7 @@ use clap::{Args, Parser, ValueEnum, builder::styling};
 use crate::unit::{Bytes, Span};
 
 pub(super) use cache::{CacheArgs, CacheCommand, ExplainArgs, PruneArgs};
-pub(super) use kept::{RollbackArgs, VerifyArgs};
+pub(super) use kept::{ResultsArgs, RollbackArgs, VerifyArgs};
 pub(super) use service::{LoadArgs, PowdArgs};
 pub(super) use texts::{CompletionShell, CompletionsArgs, ManArgs, SchemaArgs, SchemaOf};
 
@@ -328,7 +328,7 @@ pub(super) struct GraphArgs {
     pub(super) pipeline: PipelineArgs,
 
     #[command(flatten)]
-    pub(super) state: StateArgs,
+    pub(super) state: ResultsArgs,
 
     /// How to show it.
     #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
@@ -366,7 +366,7 @@ pub(super) struct HostArgs {
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
     #[command(flatten)]
-    pub(super) state: StateArgs,
+    pub(super) state: ResultsArgs,
 
     #[command(subcommand)]
     pub(super) command: ReportCommand,

@@ -116,6 +116,8 @@ impl House {
             Some(&("run" | "plan" | "rollback" | "verify" | "cache" | "report"))
         ) {
             options.extend(option("--results", "results"));
+        }
+        if matches!(arguments.first(), Some(&("run" | "plan" | "cache"))) {
             options.extend(option("--cache-dir", "cache"));
         }
         let takes_sysroot =

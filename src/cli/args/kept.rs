@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::StateArgs;
+use super::LAST;
 
 const VERIFY_CODES: &str = "\
 Exit codes:
@@ -14,6 +14,21 @@ Exit codes:
 
 From a timer, say:
   systemd-run --on-calendar=hourly trueup verify --results /var/lib/trueup";
+
+/// Where runs keep what they did.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct ResultsArgs {
+    /// Where reports, journals and the embedded database are kept.
+    #[arg(
+        long,
+        value_name = "DIR",
+        default_value = "results",
+        env = "TRUEUP_RESULTS",
+        global = true,
+        display_order = LAST
+    )]
+    pub(in crate::cli) results: PathBuf,
+}
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct RollbackArgs {
@@ -43,7 +58,7 @@ pub(in crate::cli) struct RollbackArgs {
     pub(in crate::cli) sysroot: PathBuf,
 
     #[command(flatten)]
-    pub(in crate::cli) state: StateArgs,
+    pub(in crate::cli) state: ResultsArgs,
 }
 
 #[derive(Debug, Args)]
@@ -61,5 +76,5 @@ pub(in crate::cli) struct VerifyArgs {
     pub(in crate::cli) sysroot: PathBuf,
 
     #[command(flatten)]
-    pub(in crate::cli) state: StateArgs,
+    pub(in crate::cli) state: ResultsArgs,
 }

@@ -28,6 +28,9 @@ pub(super) struct Found {
     /// What it is set to when the host starts; none where that is not asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) at_boot: Option<AtBoot>,
+    /// The module that the kernel has to load for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) module: Option<String>,
     /// Settings of lower numbers are set first.
     #[serde(skip)]
     turn: u8,
@@ -100,6 +103,7 @@ impl Found {
             value: None,
             obstacle: Some(obstacle),
             at_boot: None,
+            module: None,
             turn: 0,
         }
     }
@@ -248,6 +252,7 @@ fn look_at(cx: &Context, setting: &Setting, wanted: &str) -> Found {
         value,
         obstacle,
         at_boot: None,
+        module: setting.valid.module(wanted).filter(|_| !is_so).map(str::to_owned),
         turn: 3,
     }
 }

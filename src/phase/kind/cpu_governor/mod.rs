@@ -6,7 +6,7 @@
 mod found;
 mod with;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,9 @@ pub struct Decision {
     /// All others, by name or file, in the form of the kernel.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     settings: BTreeMap<String, String>,
+    /// Modules that the kernel has not loaded and needs for it.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    modules: BTreeSet<String>,
 }
 
 impl Kind for CpuGovernor {
@@ -113,7 +116,7 @@ impl Kind for CpuGovernor {
         Ok(Applicability::Yes(observation))
     }
 
-    async fn decide(with: &With, _: &Observation, _: &Context) -> Result<Decision, PhaseError> {
+    async fn decide(with: &With, found: &Observation, _: &Context) -> Result<Decision, PhaseError> {
         let (wanted, _) = with.wanted();
         let mut settings: BTreeMap<String, String> =
             wanted.into_iter().map(|wanted| (wanted.name().to_owned(), wanted.value)).collect();
@@ -122,6 +125,7 @@ impl Kind for CpuGovernor {
             governor: settings.remove("governor"),
             swappiness: swappiness.and_then(|value| value.parse().ok()),
             settings,
+            modules: found.settings.iter().filter_map(|one| one.module.clone()).collect(),
         })
     }
 
@@ -130,7 +134,11 @@ impl Kind for CpuGovernor {
         let swappiness = decision.swappiness.map(|value| format!("swappiness={value}"));
         let others = decision.settings.iter().map(|(name, value)| format!("{name}={value}"));
         let persist = with.persist.then(|| "(at boot as well)".to_owned());
-        let all = governor.into_iter().chain(swappiness).chain(others).chain(persist);
+        let modules: Vec<&str> = decision.modules.iter().map(String::as_str).collect();
+        let modules = (!modules.is_empty())
+            .then(|| format!("(needs {}, which is not loaded)", modules.join(", ")));
+        let all =
+            governor.into_iter().chain(swappiness).chain(others).chain(persist).chain(modules);
         all.collect::<Vec<_>>().join(" ")
     }
 
