@@ -9,6 +9,9 @@ use super::expression::Trouble;
 use super::token::{Chain, Word};
 use crate::diagnostic::did_you_mean;
 
+/// Among how many names the one is looked for that may have been meant.
+const MOST_COMPARED: usize = 1000;
+
 /// What is missing in `words` of `text`, when the engine has said of it that something is not defined: `detail` in its
 /// words and `at` a place, as far as it tells one. Nothing where all names that can be looked up are there.
 pub(super) fn missing(
@@ -118,7 +121,8 @@ impl Missing<'_> {
     fn told(&self, text: &str) -> Trouble {
         let whole = &text[self.whole.start..self.end(text)];
         let known: Vec<String> = match self.inside.kind() {
-            ValueKind::Map => {
+            // Each is compared with the one that is missing.
+            ValueKind::Map if self.inside.len().unwrap_or(0) <= MOST_COMPARED => {
                 self.inside.try_iter().into_iter().flatten().map(|key| key.to_string()).collect()
             }
             _ => Vec::new(),

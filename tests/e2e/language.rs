@@ -300,3 +300,24 @@ fn a_variable_of_the_environment_that_is_no_text_is_told_as_that() {
     let told = Running::start(command).end().wanted(2).stderr;
     assert!(told.contains("`LATIN` is not UTF-8"), "{told}");
 }
+
+#[test]
+fn what_a_phase_is_told_of_the_outputs_of_others_has_the_same_limit() {
+    let house = House::with_phases(
+        r#"
+  lists:
+    uses: command
+    with: { argv: ["printf '{\"all\": [0'; yes ,0 | head -n 600000 | tr -d '\\n'; printf ]}"], shell: true, output_limit: 8MiB, outputs: json }
+  once: { uses: command, with: { argv: [/bin/echo, "{{ phases.lists.all | length }}"] } }
+  twice: { uses: command, optional: true, with: { argv: ["{{ phases.lists.all }}", "{{ phases.lists.all }}"] } }
+"#,
+    );
+    house.trueup(&["run", "p.yaml"]).wanted(3);
+    let report = house.report();
+    assert_eq!(report["phases"]["once"]["outputs"]["stdout"], "600001\n");
+    let reason = report["phases"]["twice"]["reason"].as_str().unwrap();
+    assert!(
+        reason.contains("p.yaml:8:") && reason.contains("more than 1000000 values"),
+        "{reason}"
+    );
+}
