@@ -185,7 +185,7 @@ fn what_needs_root_is_told_beforehand_to_who_is_not_and_what_does_not_is_set() {
     let before = sleeper.found();
     let house = house(
         &sleeper,
-        "nice: -5, io: { class: realtime, level: 0 }, oom_score_adj: 700, \
+        "nice: -20, io: { class: realtime, level: 0 }, oom_score_adj: 700, \
          limits: { nofile: unlimited, core: '0:0' }",
     );
     let planned = Running::start(house.unprivileged(&["plan", "p.yaml"])).end();
@@ -198,7 +198,7 @@ fn what_needs_root_is_told_beforehand_to_who_is_not_and_what_does_not_is_set() {
     let ended = Running::start(house.unprivileged(&["run", "p.yaml"])).end().wanted(0);
     let told = ended.told().split_whitespace().collect::<Vec<_>>().join(" ");
     for reason in [
-        "needs CAP_SYS_NICE; run as root, or give the process a limit `nice` of 25",
+        "needs CAP_SYS_NICE; run as root, or give the process a limit `nice` of 40",
         "io: the class realtime needs CAP_SYS_NICE",
         "limits.core: a lower hard limit could not be taken back",
     ] {
@@ -208,7 +208,7 @@ fn what_needs_root_is_told_beforehand_to_who_is_not_and_what_does_not_is_set() {
     assert_eq!(sleeper.found(), wanted);
     Running::start(house.unprivileged(&["rollback"])).end().wanted(0);
     assert_eq!(sleeper.found(), before);
-    let text = house.get("p.yaml").replace("nice: -5", "require: true, nice: -5");
+    let text = house.get("p.yaml").replace("nice: -20", "require: true, nice: -20");
     house.put("p.yaml", &text);
     let told = Running::start(house.unprivileged(&["run", "p.yaml"])).end().wanted(1).told();
     assert!(told.contains("a required attribute can't be set here"), "{told}");
