@@ -88,6 +88,7 @@ fn once(phases: usize, place: &Path) -> (f64, f64) {
         trials: Arc::new(TrialStore::new(url, "host".to_owned(), clock)),
         earlier: Earlier::default(),
         hold,
+        trusted: None,
     };
     let started = Instant::now();
     runtime.block_on(trueup::engine::run(options)).expect("a run");

@@ -21,6 +21,7 @@ pub mod secret;
 pub mod shown;
 pub mod shutdown;
 pub mod supervisor;
+pub mod trust;
 pub mod unit;
 
 pub mod change;

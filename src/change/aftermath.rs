@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::journal::{self, Entry, JournalError, Resumed, State};
+use super::reboot::Reboot;
 use crate::host::{Sysroot, facts};
 
 /// What has become of the changes of a run.
@@ -20,6 +21,13 @@ pub struct Aftermath {
 pub enum Fate {
     /// They are in place, unless somebody else has set other values since.
     Kept,
+    /// Some were taken back, and the others are kept.
+    Partly {
+        /// When, and by what.
+        by: Resumed,
+        /// How many settings were.
+        back: usize,
+    },
     /// The run was cut off, or some could not be taken back: a rollback is due.
     Due,
     /// A reboot has taken them back.
@@ -46,20 +54,30 @@ pub fn aftermath(path: &Path) -> Result<Option<Aftermath>, JournalError> {
         Err(error) => return Err(error),
     };
     let Some(opened) = &journal.opened else { return Ok(None) };
-    let targets = |wanted: fn(&Entry) -> bool| {
+    let boot = facts::boot(&Sysroot::at(PathBuf::from(&opened.root)));
+    let rebooted = facts::is_other_boot(opened.boot_id.as_deref(), boot.as_deref());
+    let reboot = rebooted.then(|| Reboot::after(&journal.entries));
+    let gone = |entry: &Entry| {
+        reboot.as_ref().is_some_and(|reboot| reboot.takes_back(&entry.change.target))
+    };
+    let targets = |wanted: &dyn Fn(&Entry) -> bool| {
         let wanted = journal.entries.iter().filter(|entry| wanted(entry));
         wanted.map(|entry| &entry.change.target).collect::<BTreeSet<_>>().len()
     };
-    let boot = facts::boot(&Sysroot::at(PathBuf::from(&opened.root)));
-    let rebooted = facts::is_other_boot(opened.boot_id.as_deref(), boot.as_deref());
-    let (open, wanted) = (targets(Entry::is_open), targets(Entry::may_be_taken_back));
-    let settings = if open > 0 { open } else { targets(|entry| !is_failed(entry)) };
-    let fate = if rebooted && wanted > 0 {
+    let open = targets(&|entry| entry.is_open() && !gone(entry));
+    let wanted = targets(&Entry::may_be_taken_back);
+    let lasting = targets(&|entry| entry.may_be_taken_back() && !gone(entry));
+    let all = targets(&|entry| !is_failed(entry));
+    let settings = if open > 0 { open } else { all };
+    let fate = if wanted > 0 && lasting == 0 && rebooted {
         Fate::Rebooted
     } else if open > 0 && !journal.closed {
         Fate::Due
     } else if open > 0 {
-        Fate::Kept
+        match &journal.resumed {
+            Some(by) if all > open => Fate::Partly { by: by.clone(), back: all - open },
+            _ => Fate::Kept,
+        }
     } else {
         let of = |entry: &Entry, value: &str| {
             (entry.change.target.name().into_owned(), value.to_owned())

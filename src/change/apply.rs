@@ -14,11 +14,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::host::{Host, ThisHost, WriteError};
-use super::journal::{Entry, Record, SCHEMA, State, Writer};
+use super::journal::{self, Entry, Record, SCHEMA, State, Writer};
 use super::model::{Change, Target};
 use super::take_back::{Foreign, TakenBack, Taker};
 use crate::clock::Clock;
-use crate::disk::DiskError;
+use crate::database::server::Logins;
+use crate::disk::{self, DiskError};
 use crate::host::setting::Observed;
 use crate::host::{Sysroot, facts};
 
@@ -114,8 +115,19 @@ impl Applier {
     /// the first change.
     #[must_use]
     pub fn new(root: Sysroot, journal_dir: &Path, run_id: &str, clock: Clock) -> Self {
+        Self::reaching((root, Logins::default()), journal_dir, run_id, clock)
+    }
+
+    /// The same with the logins to database servers that phases have been told.
+    #[must_use]
+    pub fn reaching(
+        (root, logins): (Sysroot, Logins),
+        journal_dir: &Path,
+        run_id: &str,
+        clock: Clock,
+    ) -> Self {
         let boot_id = facts::boot(&root);
-        Self::on(Box::new(ThisHost::below(root)), boot_id, journal_dir, run_id, clock)
+        Self::on(Box::new(ThisHost::below(root, logins)), boot_id, journal_dir, run_id, clock)
     }
 
     fn on(
@@ -312,6 +324,7 @@ impl Applier {
                 records.push(Record::Opened {
                     schema: SCHEMA,
                     run: self.0.run.clone(),
+                    number: Some(self.number()?),
                     root: self.0.host.root(),
                     boot_id: self.0.boot_id.clone(),
                     at: self.0.clock.now().to_string(),
@@ -323,6 +336,17 @@ impl Applier {
             entries.iter().map(|entry| Record::Intent { n: entry.n, change: entry.change.clone() }),
         );
         journal.append(&records).and_then(|()| journal.sync()).map_err(|error| error.told())
+    }
+
+    /// The number of the journal: one more than the highest of those that are there. No other run opens one meanwhile,
+    /// since a run has the lock of the folder.
+    fn number(&self) -> Result<u64, String> {
+        let dir = self.0.path.parent().unwrap_or(Path::new(""));
+        let names = disk::list(dir).map_err(|error| error.told())?;
+        let journals = names.iter().filter_map(|name| name.strip_suffix(".jsonl"));
+        let number = |run: &str| journal::number(&dir.join(format!("{run}.jsonl")));
+        let highest = journals.filter_map(number).max();
+        Ok(highest.unwrap_or(0).saturating_add(1))
     }
 
     /// Writes the change of entry `index` to the host and records what came of it.
@@ -345,23 +369,33 @@ impl Applier {
             && target.same(&found, &change.from)
         {
             let reason = error.to_string();
+            // A file may have been refused when folders were made for it. What can't be cleared now is looked for again.
+            if let Err(other) = self.0.host.tidy(target, &change.from) {
+                return ApplyResult::Refused { reason: format!("{reason}; {other}") };
+            }
             session.record(&[Record::Failed { n, reason: reason.clone() }]);
             session.entries[index].state = State::Failed { reason: reason.clone() };
             return ApplyResult::Refused { reason };
         }
-        session.record(&[Record::Applied { n, read_back: found.clone() }]);
-        session.entries[index].state = State::Applied { read_back: found.clone() };
-        if target.same(&found, &change.to) {
+        let is_as_wanted = target.same(&found, &change.to);
+        // Nobody but somebody else makes another text of a file, and theirs does not count as ours.
+        let read_back = match target {
+            Target::File { .. } if !is_as_wanted => change.to.clone(),
+            _ => found.clone(),
+        };
+        session.record(&[Record::Applied { n, read_back: read_back.clone() }]);
+        session.entries[index].state = State::Applied { read_back };
+        if is_as_wanted {
             ApplyResult::Match
         } else {
-            ApplyResult::Clamped { got: found }
+            ApplyResult::Clamped { got: target.foreign(found) }
         }
     }
 
     fn revert_where(&self, wanted: impl Fn(&Change) -> bool) -> Vec<Reverted> {
         let mut session = self.session();
         let mut reverted = Vec::new();
-        let mut taker = Taker::new(&*self.0.host, false, Foreign::Leave).among(&session.entries);
+        let mut taker = Taker::new(&*self.0.host, None, Foreign::Leave).among(&session.entries);
         for index in (0..session.entries.len()).rev() {
             let entry = session.entries[index].clone();
             let ours = matches!(entry.state, State::Intended | State::Applied { .. });

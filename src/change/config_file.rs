@@ -8,8 +8,9 @@
 //!
 //! A value is the text of the file, or one of these, which no file may have for its text:
 //! ```text
-//! absent                         there is no such file
-//! absent with /etc/systemd/x.d   nor the folder, nor those below it
+//! absent                             there is no such file
+//! absent with /etc/systemd/x.d       nor the folder, nor those below it
+//! other: 2 lines, 8 bytes, 204fcc15  what somebody else has put there: told, and kept nowhere
 //! ```
 
 use std::borrow::Cow;
@@ -18,12 +19,14 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{
-    Access, AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, XattrFlags, accessat, fchmod,
-    fchown, fgetxattr, flistxattr, fsetxattr, fstat, mkdirat, openat, renameat, statat, unlinkat,
+    Access, AtFlags, CWD, FileType, FlockOperation, Gid, Mode, OFlags, Stat, Uid, XattrFlags,
+    accessat, fchmod, fchown, fgetxattr, flistxattr, flock, fsetxattr, fstat, mkdirat, openat,
+    renameat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
 use super::host::WriteError;
+use crate::fault;
 use crate::host::Sysroot;
 use crate::host::setting::Observed;
 use crate::secret;
@@ -33,6 +36,7 @@ const LIMIT: u64 = 64 << 10;
 
 const ABSENT: &str = "absent";
 const WITH: &str = "absent with ";
+const OTHER: &str = "other: ";
 
 /// The mode of a file and of a folder that is made.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
@@ -44,6 +48,8 @@ pub(super) enum Content<'a> {
     Text(&'a str),
     /// There is no file, and the highest folder that is not there either.
     Absent(Option<&'a str>),
+    /// There is something that is not kept, in a few words.
+    Other(&'a str),
 }
 
 /// What a value says.
@@ -51,9 +57,21 @@ pub(super) fn content(value: &str) -> Content<'_> {
     if value == ABSENT {
         return Content::Absent(None);
     }
-    match value.strip_prefix(WITH) {
-        Some(folder) if !value.contains('\n') => Content::Absent(Some(folder)),
-        _ => Content::Text(value),
+    if value.contains('\n') {
+        return Content::Text(value);
+    }
+    match (value.strip_prefix(WITH), value.strip_prefix(OTHER)) {
+        (Some(folder), _) => Content::Absent(Some(folder)),
+        (_, Some(told)) => Content::Other(told),
+        (None, None) => Content::Text(value),
+    }
+}
+
+/// A value that is somebody else's, as it may be written down: their text may be for few to read, and is of no use.
+pub(super) fn other(value: &str) -> String {
+    match content(value) {
+        Content::Text(text) => format!("{OTHER}{}", told_of(text)),
+        Content::Absent(_) | Content::Other(_) => value.to_owned(),
     }
 }
 
@@ -67,11 +85,19 @@ pub(super) fn same(one: &str, other: &str) -> bool {
 
 /// A value in a few words.
 pub(super) fn shown(value: &str) -> Cow<'_, str> {
-    let Content::Text(text) = content(value) else { return ABSENT.into() };
+    match content(value) {
+        Content::Text(text) => told_of(text).into(),
+        Content::Absent(_) => ABSENT.into(),
+        Content::Other(told) => told.into(),
+    }
+}
+
+/// How much a text is, and a digest of it.
+fn told_of(text: &str) -> String {
     let digest = &blake3::hash(text.as_bytes()).to_hex()[..8];
     let (lines, bytes) = (text.lines().count(), text.len());
     let s = if lines == 1 { "" } else { "s" };
-    format!("{lines} line{s}, {bytes} bytes, {digest}").into()
+    format!("{lines} line{s}, {bytes} bytes, {digest}")
 }
 
 /// The configuration files below a sysroot.
@@ -95,6 +121,16 @@ struct Present {
     stat: Stat,
 }
 
+/// A folder that is held. A child that was just started may have it open as well, so it is given back by name.
+struct Held<'a>(&'a OwnedFd);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        // What can't be given back goes with the process.
+        let _ = flock(self.0, FlockOperation::Unlock);
+    }
+}
+
 type Told<T> = Result<T, String>;
 
 impl ConfigFiles {
@@ -102,35 +138,48 @@ impl ConfigFiles {
         Self { root }
     }
 
+    /// What a file has, if that may be written down.
     pub(super) fn observe(&self, path: &str) -> Observed {
-        self.look(path).map_or_else(Observed::Unreadable, Observed::Value)
+        let value = self.value(path).and_then(|(value, reason)| reason.map_or(Ok(value), Err));
+        value.map_or_else(Observed::Unreadable, Observed::Value)
     }
 
-    fn look(&self, path: &str) -> Told<String> {
+    /// What a file has, to be compared and not to be written down.
+    pub(super) fn look(&self, path: &str) -> Observed {
+        self.value(path).map_or_else(Observed::Unreadable, |(value, _)| Observed::Value(value))
+    }
+
+    /// What a file has, and why that may not be written down.
+    fn value(&self, path: &str) -> Told<(String, Option<String>)> {
         let way = self.way(path)?;
         let Some(present) = way.open(path)? else {
-            return Ok(match way.missing.first() {
+            let absent = match way.missing.first() {
                 Some(folder) => format!("{WITH}{folder}"),
                 None => ABSENT.to_owned(),
-            });
+            };
+            return Ok((absent, None));
         };
-        if present.stat.st_mode & 0o004 == 0 {
-            return Err(format!(
-                "not everybody may read {path}, and its text would stand in the journal; change it by hand"
-            ));
-        }
+        let is_private = present.stat.st_mode & 0o004 == 0;
         let mut bytes = Vec::new();
         let read = present.file.take(LIMIT + 1).read_to_end(&mut bytes);
         read.map_err(|error| format!("could not read {path}: {error}"))?;
+        let unkept =
+            |what: String| Ok((format!("{OTHER}{what}"), Some(format!("{path} is {what}"))));
         if bytes.len() as u64 > LIMIT {
-            return Err(format!("{path} is larger than {LIMIT} bytes"));
+            return unkept(format!("larger than {LIMIT} bytes"));
         }
         let text = String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
-        let text = text.ok_or_else(|| format!("{path} is not a text"))?;
-        match content(&text) {
-            Content::Text(_) => Ok(text),
-            Content::Absent(_) => Err(format!("the text of {path} would be taken for its absence")),
-        }
+        let Some(text) = text else { return unkept("not a text".to_owned()) };
+        let reason = match content(&text) {
+            Content::Text(_) if is_private => Some(format!(
+                "not everybody may read {path}, and its text would stand in the journal; change it by hand"
+            )),
+            Content::Text(_) => None,
+            Content::Absent(_) | Content::Other(_) => {
+                return unkept("a text that stands for something else".to_owned());
+            }
+        };
+        Ok((text, reason))
     }
 
     /// Why `value` can't be written without losing something of what is there.
@@ -164,6 +213,7 @@ impl ConfigFiles {
         let (action, done) = match content(value) {
             Content::Text(text) => ("write", self.replace(path, text)),
             Content::Absent(folder) => ("remove", self.remove(path, folder)),
+            Content::Other(_) => ("write", Err("its text was not kept".to_owned())),
         };
         done.map_err(|reason| WriteError::File { action, path: path.to_owned(), reason })
     }
@@ -173,11 +223,13 @@ impl ConfigFiles {
         let clear = || {
             let way = self.way(path)?;
             if way.missing.is_empty() {
+                let _held = way.hold(path)?;
+                pass()?;
                 gone(unlinkat(&way.folder, way.temporary(), AtFlags::empty()))?;
             }
             match content(value) {
                 Content::Absent(Some(folder)) => self.remove_folders(path, folder),
-                Content::Absent(None) | Content::Text(_) => Ok(()),
+                Content::Absent(None) | Content::Text(_) | Content::Other(_) => Ok(()),
             }
         };
         let failed =
@@ -188,6 +240,7 @@ impl ConfigFiles {
     fn replace(&self, path: &str, text: &str) -> Told<()> {
         self.make_folders(path)?;
         let way = self.way(path)?;
+        let _held = way.hold(path)?;
         let former = way.open(path)?;
         if let Some(former) = &former {
             keepable(path, former)?;
@@ -195,19 +248,26 @@ impl ConfigFiles {
         let temporary = way.temporary();
         gone(unlinkat(&way.folder, &temporary, AtFlags::empty()))?;
         let put = || -> io::Result<()> {
+            fault::pass()?;
             let flags =
                 OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let mut file =
                 File::from(openat(&way.folder, &temporary, flags, Mode::RUSR | Mode::WUSR)?);
-            file.write_all(text.as_bytes())?;
+            fault::pass()?;
+            file.write_all(fault::cut(text.as_bytes()))?;
+            fault::pass()?;
             match &former {
                 Some(former) => keep(former, &file)?,
                 None => fchmod(&file, FILE_MODE)?,
             }
+            fault::pass()?;
             file.sync_all()?;
+            fault::pass()?;
             way.still_has(former.as_ref())?;
             renameat(&way.folder, &temporary, &way.folder, &way.name)?;
-            Ok(rustix::fs::fsync(&way.folder)?)
+            fault::pass()?;
+            rustix::fs::fsync(&way.folder)?;
+            fault::pass()
         };
         put().map_err(|error| {
             // What is left of it is removed by the next write or rollback at the latest.
@@ -219,8 +279,12 @@ impl ConfigFiles {
     fn remove(&self, path: &str, folder: Option<&str>) -> Told<()> {
         let way = self.way(path)?;
         if way.missing.is_empty() {
+            let _held = way.hold(path)?;
+            pass()?;
             gone(unlinkat(&way.folder, way.temporary(), AtFlags::empty()))?;
+            pass()?;
             gone(unlinkat(&way.folder, &way.name, AtFlags::empty()))?;
+            pass()?;
             told(rustix::fs::fsync(&way.folder))?;
         }
         folder.map_or(Ok(()), |folder| self.remove_folders(path, folder))
@@ -232,6 +296,7 @@ impl ConfigFiles {
             && let Some(next) = missing.first()
         {
             let name = next.rsplit('/').next().unwrap_or_default();
+            pass()?;
             match mkdirat(&folder, name, FOLDER_MODE) {
                 Ok(()) | Err(Errno::EXIST) => {}
                 Err(errno) => {
@@ -256,6 +321,7 @@ impl ConfigFiles {
             if !way.missing.is_empty() {
                 continue;
             }
+            pass()?;
             match unlinkat(&way.folder, &way.name, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT) => told(rustix::fs::fsync(&way.folder))?,
                 // Somebody else has put something there.
@@ -321,6 +387,20 @@ impl Way {
             return Err(format!("{path} is not a regular file"));
         }
         Ok(Some(Present { file: file.into(), stat }))
+    }
+
+    /// Holds the folder against other processes of this program, which would use the same name beside the file.
+    fn hold(&self, path: &str) -> Told<Held<'_>> {
+        match flock(&self.folder, FlockOperation::NonBlockingLockExclusive) {
+            // Some file systems can't lock a folder.
+            Ok(()) | Err(Errno::NOTSUP | Errno::NOLCK | Errno::BADF | Errno::INVAL) => {
+                Ok(Held(&self.folder))
+            }
+            Err(Errno::WOULDBLOCK) => {
+                Err(format!("another process writes beside {path} at this moment"))
+            }
+            Err(errno) => Err(io::Error::from(errno).to_string()),
+        }
     }
 
     /// The name of the file by which it is replaced; no program takes it for a part of its configuration.
@@ -423,6 +503,11 @@ fn gone(removed: rustix::io::Result<()>) -> Told<()> {
     }
 }
 
+/// A place at which something may go wrong.
+fn pass() -> Told<()> {
+    fault::pass().map_err(|error| error.to_string())
+}
+
 fn told<T>(result: rustix::io::Result<T>) -> Told<T> {
     result.map_err(|errno| io::Error::from(errno).to_string())
 }
@@ -460,7 +545,7 @@ mod tests {
     }
 
     fn take_back(tree: &Tree, dir: &TempDir, run: &str, force: bool) -> RollbackReport {
-        let options = Options { force, at: Timestamp::UNIX_EPOCH, by: "a test".to_owned() };
+        let options = Options { force, ..Options::new(Timestamp::UNIX_EPOCH, "a test") };
         rollback(&tree.sysroot(), &dir.path().join(format!("{run}.jsonl")), &options).unwrap()
     }
 
@@ -560,11 +645,60 @@ mod tests {
         let (tree, dir) = host();
         let run = applier(&tree, &dir, "r1");
         let _ = run.apply(&[change(CONF, ABSENT, "a=2\n")]);
-        tree.put(CONF, "a=2 \n");
+        tree.put(CONF, "their=secret\n");
         let report = take_back(&tree, &dir, "r1", false);
-        assert_eq!(report.changes[0].result, TakenBack::Left { found: "a=2 \n".to_owned() });
+        let found = "other: 1 line, 13 bytes, 1c8c9662".to_owned();
+        assert_eq!(report.changes[0].result, TakenBack::Left { found: found.clone() });
+        assert_eq!(Target::file(CONF).shown(&found), "1 line, 13 bytes, 1c8c9662");
+        let journal = crate::disk::read_text(run.journal(), 1 << 20).unwrap();
+        assert!(!journal.contains("their"), "{journal}");
         assert!(take_back(&tree, &dir, "r1", true).is_complete());
         assert!(!tree.sysroot().path(CONF).unwrap().exists());
+    }
+
+    #[test]
+    fn what_somebody_has_made_private_too_large_or_no_text_since_is_looked_at_all_the_same() {
+        for (content, mode, forced) in [
+            (&b"2\n"[..], 0o600, false),
+            (b"their password\n", 0o600, true),
+            (&[b'x'].repeat(70_000), 0o644, true),
+            (b"\0\xff", 0o644, true),
+        ] {
+            let (tree, dir) = host();
+            let run = applier(&tree, &dir, "r1");
+            let _ = run.apply(&[change("/etc/hosts", "1\n", "2\n")]);
+            run.keep().unwrap();
+            let place = tree.sysroot().path("/etc/hosts").unwrap();
+            std::fs::write(&place, content).unwrap();
+            std::fs::set_permissions(&place, std::fs::Permissions::from_mode(mode)).unwrap();
+            if forced {
+                let report = take_back(&tree, &dir, "r1", false);
+                assert_eq!((report.is_complete(), report.left()), (true, 1), "{report:?}");
+                assert_eq!(std::fs::read(&place).unwrap(), content);
+            }
+            let report = take_back(&tree, &dir, "r1", forced);
+            assert_eq!((report.is_complete(), report.left()), (true, 0), "{report:?}");
+            assert_eq!(tree.get("/etc/hosts"), "1\n");
+            assert_eq!(place.metadata().unwrap().mode() & 0o777, mode, "it is as private");
+            let journal = crate::disk::read_text(run.journal(), 1 << 20).unwrap();
+            assert!(!journal.contains("password") && journal.len() < 4096, "{journal}");
+        }
+    }
+
+    #[test]
+    fn two_processes_do_not_write_beside_one_file_at_a_time() {
+        let (tree, dir) = host();
+        let etc = std::fs::File::open(tree.sysroot().path("/etc").unwrap()).unwrap();
+        flock(&etc, FlockOperation::LockExclusive).unwrap();
+        let run = applier(&tree, &dir, "r1");
+        let reason = refused(&run, change("/etc/hosts", "1\n", "2\n"));
+        assert!(reason.contains("another process writes beside /etc/hosts"), "{reason}");
+        drop(etc);
+        let run = applier(&tree, &dir, "r2");
+        for (from, to) in [("1\n", "2\n"), ("2\n", "3\n")] {
+            let made = run.apply(&[change("/etc/hosts", from, to)]);
+            assert_eq!(made[0].result, ApplyResult::Match);
+        }
     }
 
     #[test]
@@ -671,7 +805,8 @@ mod tests {
         assert!(made.iter().all(|one| one.result == ApplyResult::Match), "{made:?}");
         run.keep().unwrap();
         tree.put(CONF, "other\n");
-        let text = script(&[run.journal()], false).unwrap();
+        let text =
+            script(&[run.journal()], &Options::new(Timestamp::UNIX_EPOCH, "a test")).unwrap();
         let run = || std::process::Command::new("/bin/sh").arg("-c").arg(&text).output().unwrap();
         tree.put("/proc/sys/kernel/random/boot_id", "b2\n");
         let output = run();

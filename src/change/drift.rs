@@ -13,6 +13,7 @@ use super::host::{Host as _, ThisHost, root_name};
 use super::journal::State;
 use super::journals::{JournalState, read_all};
 use super::model::{Change, Target};
+use crate::database::server::Logins;
 use crate::disk::DiskError;
 use crate::host::setting::Observed;
 use crate::host::{Sysroot, facts};
@@ -75,7 +76,7 @@ pub fn verify(
     run: Option<&str>,
 ) -> Result<Verification, DiskError> {
     let (boot, here) = (facts::boot(root), root_name(root));
-    let host = ThisHost::below(root.clone());
+    let host = ThisHost::below(root.clone(), Logins::default());
     let mut owners: HashMap<Target, String> = HashMap::new();
     let mut found = Verification::default();
     for (summary, journal) in read_all(journal_dir)? {
@@ -99,9 +100,7 @@ pub fn verify(
                     let reason = format!("run {owner} has set it since");
                     Standing::NotApplicable { reason }
                 }
-                None => {
-                    judge(target, host.observe(target), &read_back, rebooted && target.volatile())
-                }
+                None => judge(target, host.look(target), &read_back, rebooted && target.volatile()),
             };
             owners.entry(target.clone()).or_insert_with(|| summary.run.clone());
             if asked {
@@ -128,7 +127,7 @@ fn unknown(state: &JournalState) -> Option<String> {
 fn judge(target: &Target, found: Observed, kept: &str, rebooted: bool) -> Standing {
     match found {
         Observed::Value(found) if target.same(&found, kept) => Standing::Match,
-        Observed::Value(found) => Standing::Mismatch { found, rebooted },
+        Observed::Value(found) => Standing::Mismatch { found: target.foreign(found), rebooted },
         Observed::Absent(reason) => Standing::NotApplicable { reason },
         Observed::Unreadable(reason) => Standing::Unreadable { reason },
     }

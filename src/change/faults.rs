@@ -67,8 +67,8 @@ impl Host {
     }
 }
 
-fn options(force: bool) -> Options {
-    Options { force, at: Timestamp::UNIX_EPOCH, by: "a test".to_owned() }
+pub(super) fn options(force: bool) -> Options {
+    Options { force, ..Options::new(Timestamp::UNIX_EPOCH, "a test") }
 }
 
 pub(super) fn change(file: usize, from: &str, to: &str) -> Change {
@@ -422,7 +422,7 @@ fn the_script_takes_back_what_a_rollback_would() {
     applier.keep().unwrap();
     host.tree.put(FILES[0], "30\n");
     host.tree.put(FILES[2], "always madvise [never]\n");
-    let text = script(&[&host.journal()], false).unwrap();
+    let text = script(&[&host.journal()], &options(false)).unwrap();
     let run = || Command::new("/bin/sh").arg("-c").arg(&text).output().unwrap();
     let output = run();
     assert_eq!(output.status.code(), Some(5), "{output:?}\n{text}");

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 
-use super::faults::{FILES, Host, change, cuts, former};
+use super::faults::{FILES, Host, change, cuts, former, options};
 use super::journal::{self, Integrity};
 use super::*;
 use crate::disk;
@@ -71,6 +71,20 @@ fn an_older_run_taken_back_hands_its_former_value_to_the_newer_one() {
         assert_eq!(host.rollback_of(run, false).changes, []);
         assert_eq!(host.rollback_of(run, true).changes, []);
     }
+}
+
+#[test]
+fn a_clock_that_is_set_back_between_two_runs_does_not_make_the_older_one_newer() {
+    let host = Host::new();
+    for (run, second, to) in [("r1", 500, "10"), ("r2", 3, "1"), ("r3", 2, "5")] {
+        sets(&host, run, second, (0, to));
+    }
+    let runs: Vec<String> =
+        list(host.dir.path()).unwrap().into_iter().map(|journal| journal.run).collect();
+    assert_eq!(runs, ["r3", "r2", "r1"]);
+    assert_eq!(host.rollback_of("r1", false).changes[0].result, handed("r2"));
+    assert_eq!(host.rollback_of("r3", false).changes[0].result, restored("1"));
+    assert_eq!(host.rollback_of("r2", false).changes[0].result, restored("60"));
 }
 
 #[test]
@@ -317,7 +331,7 @@ fn the_script_of_all_runs_takes_back_one_after_the_other() {
     sets(&host, "r3", 3, (1, "performance"));
     let paths = ["r3", "r2", "r1"].map(|run| path(&host, run));
     let paths = paths.each_ref().map(PathBuf::as_path);
-    let text = script(&paths, false).unwrap();
+    let text = script(&paths, &options(false)).unwrap();
     for once in ["'1' '->' '10'", "'10' '->' '60'", "'performance' '->' 'powersave'"] {
         assert_eq!(text.matches(once).count(), 1, "{once}: {text}");
     }
@@ -330,7 +344,7 @@ fn the_script_of_an_older_run_leaves_what_a_newer_one_has_set() {
     let host = set_by_runs(&["10"]);
     host.tree.put(FILES[0], "30\n");
     sets(&host, "r2", 2, (0, "10"));
-    let text = script(&[&path(&host, "r1")], true).unwrap();
+    let text = script(&[&path(&host, "r1")], &options(true)).unwrap();
     assert!(text.contains("# run r2 has set it since, and comes first"), "{text}");
     assert_eq!(run_script(&text), 0);
     assert_eq!(swappiness(&host), "10");
@@ -341,9 +355,13 @@ fn a_script_by_force_writes_over_what_somebody_else_has_set() {
     let host = set_by_runs(&["10"]);
     host.tree.put(FILES[0], "33\n");
     host.rollback_of("r1", false);
-    assert_eq!(run_script(&script(&[&path(&host, "r1")], false).unwrap()), 0, "it was left before");
+    assert_eq!(
+        run_script(&script(&[&path(&host, "r1")], &options(false)).unwrap()),
+        0,
+        "it was left before"
+    );
     assert_eq!(swappiness(&host), "33");
-    assert_eq!(run_script(&script(&[&path(&host, "r1")], true).unwrap()), 0);
+    assert_eq!(run_script(&script(&[&path(&host, "r1")], &options(true)).unwrap()), 0);
     assert_eq!(host.values(), former());
 }
 

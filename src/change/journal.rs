@@ -4,46 +4,49 @@
 //! line as it would be without that field. The intents of a group of changes are on the disk before the
 //! first of them touches the host.
 //! ```text
-//! {"record":"opened","schema":2,"run":"r1","root":"/","boot_id":"b1","at":"1970-01-01T00:00:00Z","sum":"10095124c8123906"}
+//! {"record":"opened","schema":3,"run":"r1","number":1,"root":"/","boot_id":"b1","at":"1970-01-01T00:00:00Z","sum":"b7ff429fa9368de0"}
 //! {"record":"intent","n":0,"change":{"phase":"cpu","target":{"kind":"setting","path":"/proc/sys/vm/swappiness"},"from":"60","to":"10"},"sum":"7a57c6f69ae94178"}
 //! {"record":"applied","n":0,"read_back":"10","sum":"f44c4b6c0cd32a3f"}
 //! {"record":"kept","n":0,"sum":"d73afd93aa52bdb0"}
 //! {"record":"closed","sum":"fc0128b56ff313be"}
 //! ```
-//! - `opened`: the first; the root of the host, which another one must not be taken for, and the boot, because what
-//!   is volatile is gone after the next.
+//! - `opened`: the first; its number among the journals of the folder, which tells what is newer whatever the clock says;
+//!   the root of the host, which another one must not be taken for, and the boot, because what is volatile is gone after
+//!   the next.
 //! - `intent`: change `n` is about to be written.
 //! - `applied`: it was, and this was read back, which may differ from what was wanted.
 //! - `failed`: the host refused it, and still has the former value.
 //! - `reverted`: the former value is back, and was read back.
 //! - `left`: somebody else has set another value since, which was left alone.
-//! - `moot`: another boot had already taken it back.
+//! - `moot`: another boot had already taken it back, or its process has ended.
 //! - `kept`: it is to stay.
 //! - `handed`: a later run has set it since, and restores what was there before this change when it is taken back.
 //! - `rebased`: an earlier run, `of`, was taken back from below change `n`, and handed over what had been there before
 //!   itself. That is now the former value of `n`; the one before counts as ours. It leaves `closed` as it is.
-//! - `resumed`: a rollback goes on where a run stopped; when, and what began it. A line before it, or before `rebased`,
-//!   that is no record was torn by that.
+//! - `resumed`: a rollback goes on where a run stopped; when, what began it, and of which phases where that is not all.
+//!   Of those of a journal that was closed, the changes of the other phases stay kept, wherever it is cut off. A line
+//!   before it, or before `rebased`, that is no record was torn by that.
 //! - `closed`: nothing is left to do.
 //!
 //! A torn line at the end is normal: the kill came while it was written, and before what it tells of was
 //! done or could be relied on. Any other line that is no record means that the file was damaged: the reader
 //! stops there and says so.
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::entry::{Entry, State};
 use super::model::Change;
 use crate::disk::{self, AppendLog, DiskError};
 use crate::fault;
 
 /// The form of the records. A journal of a newer form is not touched; an older one is read, and goes on as it began:
-/// 1 had settings only.
-pub const SCHEMA: u32 = 2;
+/// 1 had settings only, 2 also configuration files; neither had numbers, nor a rollback of some phases, nor other targets.
+pub const SCHEMA: u32 = 3;
 
 /// The largest journal read: hundreds of thousands of changes.
 const READ_LIMIT: u64 = 64 << 20;
@@ -55,6 +58,8 @@ pub(super) enum Record {
     Opened {
         schema: u32,
         run: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<u64>,
         root: String,
         boot_id: Option<String>,
         at: String,
@@ -99,62 +104,10 @@ pub(super) enum Record {
         at: Option<Timestamp>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        phases: Vec<String>,
     },
     Closed {},
-}
-
-/// How far a change has come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum State {
-    /// Its intent is written; the host may have the former value or the new one.
-    Intended,
-    /// The host had this after the write.
-    Applied {
-        /// What was read back: the wanted value, or what the kernel made of it.
-        read_back: String,
-    },
-    /// The host refused it and has the former value.
-    Failed {
-        /// What the host said.
-        reason: String,
-    },
-    /// The former value is back.
-    Reverted {
-        /// What was read back.
-        read_back: String,
-    },
-    /// It is no longer ours: this was found, and left alone.
-    Left {
-        /// What somebody else has set.
-        found: String,
-    },
-    /// A reboot took it back.
-    Moot,
-    /// A later run has set it since, and restores the former value when it is taken back.
-    Handed {
-        /// The later run.
-        run: String,
-    },
-    /// It is to stay.
-    Kept {
-        /// What was read back when it was applied.
-        read_back: String,
-    },
-}
-
-/// A change of a run, and how far it has come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Entry {
-    /// Its number in the journal, from 0.
-    pub n: u64,
-    /// The change; its former value is the one that an earlier run has handed over, if one was taken back since.
-    pub change: Change,
-    /// How far it has come.
-    pub state: State,
-    /// Former values before that: earlier runs had set them, so they count as ours.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub inherited: Vec<String>,
 }
 
 /// Whether a journal could be read to its end.
@@ -180,6 +133,9 @@ pub struct Journal {
     pub entries: Vec<Entry>,
     /// Whether nothing is left to do.
     pub closed: bool,
+    /// The phases of which a rollback had begun when nothing was left to do, and has not ended. The changes of all
+    /// others are kept.
+    pub partly: Option<Vec<String>>,
     /// The latest rollback that wrote in it.
     pub resumed: Option<Resumed>,
     /// Whether it could be read to its end.
@@ -191,6 +147,9 @@ pub struct Journal {
 pub struct Opened {
     /// The run.
     pub run: String,
+    /// Its number: those of newer runs in the same folder are higher. Absent in a journal of an older form, which is
+    /// older than any that has one.
+    pub number: Option<u64>,
     /// The folder that stood for `/`.
     pub root: String,
     /// The boot of the host; absent where the kernel does not tell.
@@ -271,6 +230,7 @@ fn parse(text: &str) -> Result<Journal, Unfit> {
         opened: None,
         entries: Vec::new(),
         closed: false,
+        partly: None,
         resumed: None,
         integrity: Integrity::Whole,
     };
@@ -297,7 +257,11 @@ fn parse(text: &str) -> Result<Journal, Unfit> {
         match next {
             None => journal.integrity = Integrity::TornEnd,
             Some(Record::Resumed { .. } | Record::Rebased { .. }) if record.is_none() => continue,
-            Some(_) => journal.integrity = Integrity::Corrupt { line: index + 1 },
+            Some(_) => {
+                journal.integrity = Integrity::Corrupt { line: index + 1 };
+                // What was kept behind it is not known.
+                journal.partly = None;
+            }
         }
         break;
     }
@@ -310,6 +274,7 @@ impl Journal {
         if self.opened.is_none() != matches!(record, Record::Opened { .. }) {
             return None;
         }
+        let was_closed = self.closed;
         // A rollback of a kept run writes behind its end. To be handed a former value is nothing to be finished.
         self.closed = match record {
             Record::Closed {} => true,
@@ -317,9 +282,10 @@ impl Journal {
             _ => false,
         };
         let (n, state) = match record {
-            Record::Opened { run, root, boot_id, at, .. } => {
+            Record::Opened { run, number, root, boot_id, at, .. } => {
                 let (run, root, boot_id) = (run.clone(), root.clone(), boot_id.clone());
-                self.opened = Some(Opened { run, root, boot_id, at: at.parse().ok()? });
+                let at = at.parse().ok()?;
+                self.opened = Some(Opened { run, number: *number, root, boot_id, at });
                 return Some(());
             }
             Record::Intent { n, change } => {
@@ -333,11 +299,17 @@ impl Journal {
                 self.entries.get_mut(usize::try_from(*n).ok()?)?.rebase(from);
                 return Some(());
             }
-            Record::Resumed { at, by } => {
+            Record::Resumed { at, by, phases } => {
                 self.resumed = Some(Resumed { at: *at, by: by.clone() });
+                let before = self.partly.take().or_else(|| was_closed.then(Vec::new));
+                let also = |before: Vec<String>| before.into_iter().chain(phases.clone()).collect();
+                self.partly = before.filter(|_| !phases.is_empty()).map(also);
                 return Some(());
             }
-            Record::Closed {} => return Some(()),
+            Record::Closed {} => {
+                self.partly = None;
+                return Some(());
+            }
             Record::Applied { n, read_back } => {
                 (n, State::Applied { read_back: read_back.clone() })
             }
@@ -355,36 +327,11 @@ impl Journal {
     }
 }
 
-impl Entry {
-    /// A change that is about to be written.
-    pub(super) fn intended(n: u64, change: Change) -> Self {
-        Self { n, change, state: State::Intended, inherited: Vec::new() }
-    }
-
-    /// Takes `from` for the former value.
-    pub(super) fn rebase(&mut self, from: &str) {
-        self.inherited.push(std::mem::replace(&mut self.change.from, from.to_owned()));
-    }
-
-    /// The state after the decision to keep it.
-    pub(super) fn kept(&self) -> State {
-        let read_back = match &self.state {
-            State::Applied { read_back } | State::Kept { read_back } => read_back.clone(),
-            _ => self.change.to.clone(),
-        };
-        State::Kept { read_back }
-    }
-
-    /// Whether the host may still have what this change wrote.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
-        matches!(self.state, State::Intended | State::Applied { .. } | State::Kept { .. })
-    }
-
-    /// Whether its former value may still be wanted: it is open, or somebody else's value stands over it.
-    #[must_use]
-    pub fn may_be_taken_back(&self) -> bool {
-        self.is_open() || matches!(self.state, State::Left { .. })
+impl Journal {
+    /// Whether a change is among those that are not decided to stay: the run was cut off, or a rollback of its phase.
+    pub(super) fn is_due(&self, entry: &Entry) -> bool {
+        let in_part = |phases: &Vec<String>| phases.contains(&entry.change.phase);
+        !self.closed && self.partly.as_ref().is_none_or(in_part)
     }
 }
 
@@ -407,6 +354,17 @@ pub fn read(path: &Path) -> Result<Journal, JournalError> {
             Unfit::Foreign => JournalError::Foreign { path },
         }
     })
+}
+
+/// The number of the journal at `path`; nothing where it has none, or can't be read.
+pub(super) fn number(path: &Path) -> Option<u64> {
+    let mut first = String::new();
+    let file = disk::open_regular(path).ok()?.take(u64::from(u16::MAX));
+    BufReader::new(file).read_line(&mut first).ok()?;
+    match decode(first.trim_end())? {
+        Record::Opened { number, .. } => number,
+        _ => None,
+    }
 }
 
 /// Why the superuser does not trust a file of this owner, group and mode.
@@ -468,6 +426,7 @@ mod tests {
         Record::Opened {
             schema: SCHEMA,
             run: "r1".to_owned(),
+            number: Some(1),
             root: "/".to_owned(),
             boot_id: Some("b1".to_owned()),
             at: Timestamp::UNIX_EPOCH.to_string(),
@@ -489,7 +448,7 @@ mod tests {
     }
 
     fn resumed() -> Record {
-        Record::Resumed { at: None, by: None }
+        Record::Resumed { at: None, by: None, phases: Vec::new() }
     }
 
     fn text(records: &[Record]) -> String {
@@ -567,17 +526,17 @@ mod tests {
     fn a_foreign_file_and_a_newer_schema_are_refused() {
         assert_eq!(parse("{\"name\":\"x\"}\n"), Err(Unfit::Foreign));
         assert_eq!(parse("some\ntext\n"), Err(Unfit::Foreign));
-        let newer = "{\"record\":\"opened\",\"schema\":3,\"else\":true}\nwhatever\n";
-        assert_eq!(parse(newer), Err(Unfit::Schema(3)));
+        let newer = "{\"record\":\"opened\",\"schema\":4,\"else\":true}\nwhatever\n";
+        assert_eq!(parse(newer), Err(Unfit::Schema(4)));
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("r.jsonl");
         disk::replace(&path, newer.as_bytes()).unwrap();
         let error = read(&path).unwrap_err().to_string();
-        assert!(error.contains("has schema 3, and this program knows schema 2"), "{error}");
+        assert!(error.contains("has schema 4, and this program knows schema 3"), "{error}");
     }
 
     #[test]
-    fn a_journal_of_the_form_before_files_were_changed_is_read() {
+    fn a_journal_of_the_form_before_files_were_changed_and_runs_numbered_is_read() {
         let first = "{\"record\":\"opened\",\"schema\":1,\"run\":\"r1\",\"root\":\"/\",\"boot_id\":\"b1\",\
                      \"at\":\"1970-01-01T00:00:00Z\",\"sum\":\"49e39e6c0da93b41\"}\n";
         let journal = parse(&format!("{first}{}", text(&[intent(0), applied(0)]))).unwrap();

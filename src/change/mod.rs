@@ -7,13 +7,18 @@
 
 pub mod aftermath;
 pub mod apply;
+pub mod at_boot;
 mod chain;
 mod config_file;
+pub mod database_setting;
 pub mod drift;
+mod entry;
 mod host;
 pub mod journal;
 pub mod journals;
 pub mod model;
+mod process_attribute;
+mod reboot;
 pub mod rollback;
 pub mod script;
 mod setting_file;
@@ -22,12 +27,14 @@ pub mod toggle;
 
 pub use aftermath::{Aftermath, Fate, aftermath};
 pub use apply::{Applied, Applier, ApplyResult, KeepError, Reverted};
+pub use database_setting::DatabaseSetting;
 pub use drift::{Standing, StandingChange, Verification, verify};
-pub use host::observe;
-pub use journal::{Entry, JournalError, State};
-pub use journals::{JournalState, JournalSummary, list};
+pub use entry::{Entry, State};
+pub use host::{observe, obstacle};
+pub use journal::JournalError;
+pub use journals::{JournalState, JournalSummary, list, of_file};
 pub use model::{Change, Target};
-pub use rollback::{Options, RollbackError, RollbackReport, rollback};
+pub use rollback::{Options, RollbackError, RollbackReport, Scope, rollback};
 pub use script::script;
 pub use take_back::TakenBack;
 pub use toggle::{Disturbed, Side, Toggle};
@@ -36,3 +43,5 @@ pub use toggle::{Disturbed, Side, Toggle};
 mod faults;
 #[cfg(test)]
 mod generations;
+#[cfg(test)]
+mod partly;

@@ -14,20 +14,84 @@ use serde::{Deserialize, Serialize};
 use super::apply::Reverted;
 use super::chain::Chain;
 use super::host::{ThisHost, root_name};
-use super::journal::{self, Entry, Integrity, Journal, JournalError, Record, Writer};
+use super::journal::{self, Entry, Integrity, Journal, JournalError, Opened, Record, Writer};
+use super::model::Target;
+use super::reboot::Reboot;
 use super::take_back::{Foreign, TakenBack, Taker};
+use crate::database::server::Logins;
 use crate::disk::{self, DiskError};
 use crate::host::{Sysroot, facts};
 
 /// How a rollback is to be done, and what the journal is told of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Whether values that somebody else has set since are overwritten too.
     pub force: bool,
+    /// Which changes of a run are taken back.
+    pub scope: Scope,
+    /// The folder of the journals of the host, where the journal at hand is a copy from there: nothing is written to it,
+    /// since it may be the last one.
+    pub copied_from: Option<PathBuf>,
     /// When it began.
     pub at: Timestamp,
     /// What began it: a command, or a run.
     pub by: String,
+    /// How servers are reached of which settings are taken back.
+    pub logins: Logins,
+}
+
+/// Which changes of a run are taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// All.
+    All,
+    /// Those of these phases.
+    Phases(Vec<String>),
+    /// Those of a run, or of a rollback of some phases, that was cut off: what is kept stays.
+    Due,
+}
+
+impl Options {
+    /// A rollback of all changes that are as they were left.
+    #[must_use]
+    pub fn new(at: Timestamp, by: impl Into<String>) -> Self {
+        let logins = Logins::default();
+        Self { force: false, scope: Scope::All, copied_from: None, at, by: by.into(), logins }
+    }
+
+    /// Whether a change may be taken back: it is asked for, and as it was left or to be taken back again.
+    pub(super) fn takes(&self, journal: &Journal, entry: &Entry, again: bool) -> bool {
+        let asked_for = match &self.scope {
+            Scope::All => true,
+            Scope::Phases(phases) => phases.contains(&entry.change.phase),
+            Scope::Due => journal.is_due(entry),
+        };
+        asked_for && if again { entry.may_be_taken_back() } else { entry.is_open() }
+    }
+
+    /// The phases whose changes alone are taken back; none where it is all of them.
+    fn only<'a>(&'a self, journal: &'a Journal) -> &'a [String] {
+        match &self.scope {
+            Scope::All => &[],
+            Scope::Phases(phases) => phases,
+            Scope::Due => journal.partly.as_deref().unwrap_or(&[]),
+        }
+    }
+
+    /// The newer runs that may stand on that of the journal at `path`; not those of the journals in `but`.
+    pub(super) fn newer(
+        &self,
+        path: &Path,
+        opened: &Opened,
+        but: &[&Path],
+    ) -> Result<Chain, RollbackError> {
+        let now = facts::boot(&Sysroot::at(PathBuf::from(&opened.root)));
+        let chain = match &self.copied_from {
+            Some(dir) => Chain::above_copy(dir, opened, now.as_deref()),
+            None => Chain::above(path, opened, but, now.as_deref()),
+        };
+        chain.map_err(|source| RollbackError::Newer { run: opened.run.clone(), source })
+    }
 }
 
 /// What a rollback did.
@@ -126,27 +190,35 @@ pub fn rollback(
         source,
     };
     let Some(opened) = &journal.opened else {
-        let unopened = unopened(path, &mut report);
+        let unopened = unopened(path, options, &mut report);
         return unopened.map(|()| report).map_err(|source| record(source, 0, &run));
     };
     let here = root_name(root);
     if opened.root != here {
         return Err(RollbackError::OtherRoot { run, root: opened.root.clone(), here });
     }
-    let host = ThisHost::below(root.clone());
+    let host = ThisHost::below(root.clone(), options.logins.clone());
     let plan = Plan::of(&journal, facts::boot(root).as_deref(), options);
-    if plan.entries.is_empty() && journal.closed && journal.integrity == Integrity::Whole {
+    let is_asked_for_less = matches!(options.scope, Scope::Phases(_));
+    if plan.entries.is_empty()
+        && (journal.closed || is_asked_for_less)
+        && journal.integrity == Integrity::Whole
+    {
         return Ok(report);
     }
-    let in_place = |entry: &&Entry| !(plan.rebooted && entry.change.target.volatile());
+    if options.copied_from.is_some() {
+        report.notes.push(format!("nothing is recorded in {}, which is a copy", path.display()));
+    }
+    let reboot = plan.rebooted.then(|| Reboot::after(&journal.entries));
+    let gone = |target: &Target| reboot.as_ref().is_some_and(|reboot| reboot.takes_back(target));
+    let in_place = |entry: &&Entry| !gone(&entry.change.target);
     let newer = if plan.entries.iter().any(in_place) {
-        let run = run.clone();
-        Chain::above(path, opened, &[]).map_err(|source| RollbackError::Newer { run, source })?
+        options.newer(path, opened, &[])?
     } else {
         Chain::default()
     };
     let mut taker =
-        Taker::new(&host, plan.rebooted, plan.foreign).among(&journal.entries).below(&run, newer);
+        Taker::new(&host, reboot, plan.foreign).among(&journal.entries).below(&run, newer);
     if plan.rebooted {
         report
             .notes
@@ -163,18 +235,25 @@ pub fn rollback(
                 let result = taker.take_back(entry);
                 Reverted { change: entry.change.clone(), result }
             }));
-            set_aside(path, &mut report)
+            if plan.rest_is_due { Ok(()) } else { set_aside(path, options, &mut report) }
         }
         Integrity::Whole | Integrity::TornEnd => {
-            recorded(path, &plan.entries, (&mut taker, options), &mut report)
+            let resumed = Record::Resumed {
+                at: Some(options.at),
+                by: Some(options.by.clone()),
+                phases: options.only(&journal).to_owned(),
+            };
+            let is_ours = options.copied_from.is_none();
+            recorded(is_ours.then_some((path, resumed)), &plan, &mut taker, &mut report)
         }
     };
+    report.notes.extend(taker.notes());
     done.map_err(|source| record(source, report.changes.len(), &report.run))?;
     Ok(report)
 }
 
 /// A journal without its first record. Torn there, nothing had been changed yet; anything else was a journal once.
-fn unopened(path: &Path, report: &mut RollbackReport) -> Result<(), DiskError> {
+fn unopened(path: &Path, options: &Options, report: &mut RollbackReport) -> Result<(), DiskError> {
     const BEGINNING: &[u8] = b"{\"record\":\"opened\",";
     let content = disk::read_bounded(path, u64::from(u16::MAX))?;
     let common = content.len().min(BEGINNING.len());
@@ -184,14 +263,17 @@ fn unopened(path: &Path, report: &mut RollbackReport) -> Result<(), DiskError> {
         report
             .notes
             .push("the journal was torn before its first record: nothing was changed".to_owned());
-        return disk::remove(path).map(drop);
+        return match options.copied_from {
+            Some(_) => Ok(()),
+            None => disk::remove(path).map(drop),
+        };
     }
     report.damaged = true;
     report.notes.push(format!(
         "{} is damaged from its first line on: what it changed is not known",
         path.display()
     ));
-    set_aside(path, report)
+    set_aside(path, options, report)
 }
 
 /// What is to be looked at, the latest first.
@@ -199,6 +281,8 @@ struct Plan<'a> {
     entries: Vec<&'a Entry>,
     rebooted: bool,
     foreign: Foreign,
+    /// Whether something is to be taken back that is not looked at.
+    rest_is_due: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -206,31 +290,41 @@ impl<'a> Plan<'a> {
         let then = journal.opened.as_ref().and_then(|opened| opened.boot_id.as_deref());
         let rebooted = facts::is_other_boot(then, boot);
         let again = options.force || rebooted;
-        let wanted = |entry: &&Entry| {
-            if again { entry.may_be_taken_back() } else { entry.is_open() }
-        };
+        let (entries, rest): (Vec<&Entry>, Vec<&Entry>) =
+            journal.entries.iter().rev().partition(|entry| options.takes(journal, entry, again));
+        // Of a damaged journal, what is left over would be lost with its name.
+        let is_damaged = matches!(journal.integrity, Integrity::Corrupt { .. });
+        let due = |entry: &&Entry| entry.is_open() && (is_damaged || journal.is_due(entry));
         Self {
-            entries: journal.entries.iter().rev().filter(wanted).collect(),
+            rest_is_due: rest.iter().any(due),
+            entries,
             rebooted,
             foreign: if options.force { Foreign::Overwrite } else { Foreign::Leave },
         }
     }
 }
 
-/// Takes back with a record of each; closes the journal when nothing is left to do.
+/// Takes back with a record of each, unless of a copy; closes the journal when nothing is left to do.
 fn recorded(
-    path: &Path,
-    entries: &[&Entry],
-    (taker, options): (&mut Taker<'_>, &Options),
+    journal: Option<(&Path, Record)>,
+    plan: &Plan<'_>,
+    taker: &mut Taker<'_>,
     report: &mut RollbackReport,
 ) -> Result<(), DiskError> {
-    let mut writer = Writer::open(path)?;
-    writer.append(&[Record::Resumed { at: Some(options.at), by: Some(options.by.clone()) }])?;
+    let mut writer = match journal {
+        Some((path, resumed)) => {
+            let mut writer = Writer::open(path)?;
+            writer.append(&[resumed])?;
+            Some(writer)
+        }
+        None => None,
+    };
     // A disk that is full must not stop the host from being restored.
     let mut trouble = None;
-    for entry in entries {
+    for entry in &plan.entries {
         let result = taker.take_back(entry);
-        if let (Some(record), None) = (result.record(entry.n), &trouble) {
+        if let (Some(writer), Some(record), None) = (&mut writer, result.record(entry.n), &trouble)
+        {
             trouble = writer.append(&[record]).err();
         }
         report.changes.push(Reverted { change: entry.change.clone(), result });
@@ -238,15 +332,16 @@ fn recorded(
     if let Some(error) = trouble {
         return Err(error);
     }
-    if report.nothing_failed() {
+    let Some(mut writer) = writer else { return Ok(()) };
+    if report.nothing_failed() && !plan.rest_is_due {
         writer.append(&[Record::Closed {}])?;
     }
     writer.sync()
 }
 
 /// A damaged journal that was worked off is renamed, so that no later rollback takes it for a new one.
-fn set_aside(path: &Path, report: &mut RollbackReport) -> Result<(), DiskError> {
-    if !report.nothing_failed() {
+fn set_aside(path: &Path, options: &Options, report: &mut RollbackReport) -> Result<(), DiskError> {
+    if !report.nothing_failed() || options.copied_from.is_some() {
         return Ok(());
     }
     let mut name = path.as_os_str().to_owned();

@@ -1,6 +1,7 @@
 //! What can be typed. This definition is also the help and the manual.
 
 mod cache;
+mod kept;
 mod load;
 mod powd;
 mod texts;
@@ -12,6 +13,7 @@ use clap::{Args, Parser, ValueEnum, builder::styling};
 use crate::unit::{Bytes, Span};
 
 pub(super) use cache::{CacheArgs, CacheCommand, ExplainArgs, PruneArgs};
+pub(super) use kept::{ResultsArgs, RollbackArgs, VerifyArgs};
 pub(super) use load::LoadArgs;
 pub(super) use powd::{
     BenchArgs, LineForm, MintArgs, MintFormat, PowdArgs, PowdCommand, RulesArgs, ServeArgs,
@@ -70,15 +72,6 @@ Exit codes, as far as things are known beforehand:
 Example:
   trueup plan -o plan.json          # look at it, have it looked at
   trueup run --plan plan.json       # do that, or nothing if it no longer holds";
-
-const VERIFY_CODES: &str = "\
-Exit codes:
-  0  all that was kept is in place, or nothing was kept
-  1  of some nobody can tell: it can't be read, or its run was cut off
-  5  some is not in place
-
-From a timer, say:
-  systemd-run --on-calendar=hourly trueup verify --results /var/lib/trueup";
 
 const COMPLETIONS: &str = "\
 Where shells look for them:
@@ -248,6 +241,9 @@ pub(super) struct RunArgs {
     )]
     pub(super) plan: Option<PathBuf>,
 
+    #[command(flatten)]
+    pub(super) trust: TrustArgs,
+
     /// How many phases may run at a time.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) jobs: u16,
@@ -260,6 +256,14 @@ pub(super) struct RunArgs {
     /// once.
     #[arg(long, value_name = "FORMAT=PATH", value_parser = report_file)]
     pub(super) report: Vec<(ReportFormat, PathBuf)>,
+}
+
+/// Whose files are trusted.
+#[derive(Debug, Args)]
+pub(super) struct TrustArgs {
+    /// As root, also do what files of the pipeline say that others than root could have written. The report says so.
+    #[arg(long)]
+    pub(super) trust_pipeline: bool,
 }
 
 /// A form of a report.
@@ -329,7 +333,7 @@ pub(super) struct GraphArgs {
     pub(super) pipeline: PipelineArgs,
 
     #[command(flatten)]
-    pub(super) state: StateArgs,
+    pub(super) state: ResultsArgs,
 
     /// How to show it.
     #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
@@ -367,7 +371,7 @@ pub(super) struct HostArgs {
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
     #[command(flatten)]
-    pub(super) state: StateArgs,
+    pub(super) state: ResultsArgs,
 
     #[command(subcommand)]
     pub(super) command: ReportCommand,
@@ -415,27 +419,6 @@ pub(super) enum ReportCommand {
     Schema,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct RollbackArgs {
-    /// The run whose changes are taken back; all runs, newest first, unless told.
-    pub(super) run: Option<String>,
-
-    /// Take back values that somebody else has set since, too, and those that were left alone before.
-    #[arg(long)]
-    pub(super) force: bool,
-
-    /// Print a shell script that takes the changes back, and touch nothing.
-    #[arg(long)]
-    pub(super) print: bool,
-
-    /// Prefix of all host paths.
-    #[arg(long, value_name = "DIR", default_value = "/")]
-    pub(super) sysroot: PathBuf,
-
-    #[command(flatten)]
-    pub(super) state: StateArgs,
-}
-
 /// A file that is written, or replaced: a device or a folder must not be, and of a link it is the file that it leads
 /// to. Whether its folder is there is asked before anything is done, as one that is misspelt would be made.
 fn new_file(text: &str) -> Result<PathBuf, String> {
@@ -451,24 +434,6 @@ fn new_file(text: &str) -> Result<PathBuf, String> {
         Some(folder) => Err(format!("there is no folder {}", folder.display())),
         None => Ok(path),
     }
-}
-
-#[derive(Debug, Args)]
-#[command(after_long_help = VERIFY_CODES)]
-pub(super) struct VerifyArgs {
-    /// The run whose changes are looked at; all runs unless told.
-    pub(super) run: Option<String>,
-
-    /// Print it as JSON.
-    #[arg(long)]
-    pub(super) json: bool,
-
-    /// Prefix of all host paths.
-    #[arg(long, value_name = "DIR", default_value = "/")]
-    pub(super) sysroot: PathBuf,
-
-    #[command(flatten)]
-    pub(super) state: StateArgs,
 }
 
 fn report_file(text: &str) -> Result<(ReportFormat, PathBuf), String> {

@@ -1,6 +1,6 @@
 //! Where errors become text, and outcomes exit codes.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use nix::sys::signal::Signal;
 
@@ -113,17 +113,10 @@ impl From<serde_json::Error> for Failure {
     }
 }
 
-/// Most mistakes that are drawn: of a file with thousands, the first show what is wrong with it.
-const MOST: usize = 100;
-
 /// Tells what went wrong and answers the code.
 pub(super) fn finish(result: Result<ExitCode, Failure>) -> std::process::ExitCode {
     let code = result.unwrap_or_else(|failure| {
-        let (shown, more) = failure.diagnostics.split_at(failure.diagnostics.len().min(MOST));
-        terminal::warn(shown);
-        if !more.is_empty() {
-            let _ = writeln!(io::stderr(), "and {} more like these", more.len());
-        }
+        terminal::warn(&failure.diagnostics);
         failure.code
     });
     std::process::ExitCode::from(code.number())

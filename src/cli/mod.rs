@@ -22,6 +22,7 @@ mod rollback;
 mod run;
 mod schema;
 mod terminal;
+mod trust;
 mod verify;
 mod wire;
 

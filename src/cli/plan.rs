@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::args::{PipelineArgs, PlanArgs, RunArgs, StateArgs};
 use super::exit::{ExitCode, Failure};
 use super::run::{Bound, looking_context};
-use super::{output, terminal, wire};
+use super::trust::Doubted;
+use super::{output, terminal, trust, wire};
 use crate::cache::CacheDirectory;
 use crate::change::Change;
 use crate::clock::Clock;
@@ -35,7 +36,8 @@ pub(super) fn plan(options: &PlanArgs) -> Result<ExitCode, Failure> {
     }
     let cache = CacheDirectory::new(options.state.cache_dir.clone(), Clock::system());
     let memory = Memory::Use(cache.read_only());
-    let Made { file, bound, .. } = make(&options.pipeline, &options.state, &memory)?;
+    let Made { file, bound } = make(&options.pipeline, &options.state, &memory)?;
+    trust::warn(&bound.plan);
     if let Some(path) = &options.output {
         output::refuse_own(path, &bound.plan.pipeline, &options.state)?;
         file.write(path).map_err(|error| Failure::because("plan::file", &error))?;
@@ -61,7 +63,8 @@ fn code(file: &PlanFile, detailed: bool) -> ExitCode {
 
 /// `trueup run --dry-run`.
 pub(super) fn dry_run(options: &RunArgs, memory: &Memory) -> Result<ExitCode, Failure> {
-    let Made { file, .. } = make(&options.pipeline, &options.state, memory)?;
+    let Made { file, bound } = make(&options.pipeline, &options.state, memory)?;
+    trust::warn(&bound.plan);
     let mut out = std::io::stdout().lock();
     out.write_all(shown(&file, None, terminal::width()).as_bytes())?;
     Ok(code(&file, false))
@@ -69,17 +72,20 @@ pub(super) fn dry_run(options: &RunArgs, memory: &Memory) -> Result<ExitCode, Fa
 
 /// The plan that a file holds a run to, made anew; refused when anything is not as it was planned. To be asked under the
 /// lock of the run, or something might change between the comparison and the run.
-pub(super) fn held(path: &Path, state: &StateArgs, sysroot: &Path) -> Result<Bound, Failure> {
+pub(super) fn held(path: &Path, options: &RunArgs, sysroot: &Path) -> Result<Bound, Failure> {
     let planned = PlanFile::read(path)
         .map_err(|error| Failure::because("plan::file", &error).exit(ExitCode::Invalid))?;
     let PlanOptions { set, only, from, skip, .. } = planned.options.clone();
     let pipeline = planned.pipeline.path.clone();
     let sysroot = sysroot.to_owned();
     let asked = PipelineArgs { pipeline: Some(pipeline), only, from, skip, set, sysroot };
+    let state = &options.state;
     let cache = CacheDirectory::new(state.cache_dir.clone(), Clock::system());
-    let made = make(&asked, state, &Memory::Use(cache.read_only()))?;
-    let found = planned.differences(&made.file);
-    if found.is_empty() { Ok(made.bound) } else { Err(stale(path, &found)) }
+    let Made { file, mut bound } = make(&asked, state, &Memory::Use(cache.read_only()))?;
+    bound.doubts =
+        trust::weigh(&bound.plan, Some(path), Doubted::of(options.trust.trust_pipeline))?;
+    let found = planned.differences(&file);
+    if found.is_empty() { Ok(bound) } else { Err(stale(path, &found)) }
 }
 
 fn stale(path: &Path, found: &[Difference]) -> Failure {
@@ -132,7 +138,7 @@ fn make(pipeline: &PipelineArgs, state: &StateArgs, memory: &Memory) -> Result<M
         secrets.hide_in(value);
     }
     file.cut_off = cut_off(&state.results.join("journal"));
-    Ok(Made { bound: Bound { plan, facts, secrets }, file })
+    Ok(Made { bound: Bound { plan, facts, secrets, doubts: Vec::new() }, file })
 }
 
 /// A plan as text of at most `width` columns where words allow it.

@@ -79,13 +79,14 @@ fn export(results: &Path, name: &str, format: Format) -> Result<ExitCode, Failur
     let help = "what is printed is the report that was written when the run ended";
     let damage: Vec<_> = damage.into_iter().map(|found| found.help(help)).collect();
     terminal::warn(&damage);
-    format.write(&report, &mut std::io::stdout().lock())?;
+    let since = until_now(results, &report);
+    format.write_later(&report, since.as_ref(), &mut std::io::stdout().lock())?;
     Ok(if damage.is_empty() { ExitCode::Success } else { ExitCode::Failed })
 }
 
 /// True while the run is at work.
-fn is_at_work(results: &Path, run: &RunId) -> bool {
-    disk::is_held(&results.join("runs").join(run.as_str()).join("events.jsonl"))
+fn is_at_work(results: &Path, run: &str) -> bool {
+    disk::is_held(&results.join("runs").join(run).join("events.jsonl"))
 }
 
 fn show(results: &Path, name: &str, json: bool) -> Result<(), Failure> {
@@ -99,26 +100,34 @@ fn show(results: &Path, name: &str, json: bool) -> Result<(), Failure> {
     // A run that was cut off has only its record.
     let path = [folder.join("report.json"), folder.join("events.jsonl")];
     let path = path.iter().find(|path| path.exists()).unwrap_or(&folder);
-    let journal = results.join("journal").join(format!("{run}.jsonl"));
-    let since = match aftermath(&journal) {
-        _ if is_at_work(results, &run) => {
-            let told = "the run is still at work".to_owned();
-            Some(Since { settings: report.changes_kept(), told, at_work: true })
-        }
-        Ok(after) => after.and_then(|after| since(&report, &after)),
-        Err(error) => {
-            let told = format!("nobody can tell what has become of that: {error}");
-            Some(Since { settings: report.changes_kept(), told, at_work: false })
-        }
-    };
+    let since = until_now(results, &report);
     let path = path.display().to_string();
     let text = summary(&report, &path, since.as_ref(), terminal::width());
     Ok(out.write_all(text.as_bytes())?)
 }
 
+/// What is said of the changes of a run as they are now.
+fn until_now(results: &Path, report: &Report) -> Option<Since> {
+    let run = &report.run_id;
+    let as_recorded =
+        |told: String, at_work| Some(Since { settings: report.changes_kept(), told, at_work });
+    match aftermath(&results.join("journal").join(format!("{run}.jsonl"))) {
+        _ if is_at_work(results, run) => as_recorded("the run is still at work".to_owned(), true),
+        Ok(after) => after.and_then(|after| since(report, &after)),
+        Err(error) => {
+            as_recorded(format!("nobody can tell what has become of that: {error}"), false)
+        }
+    }
+}
+
 /// What is said of the changes of a run that is no longer as it ended; nothing where all that it kept is in place.
 fn since(report: &Report, after: &Aftermath) -> Option<Since> {
     let run = &report.run_id;
+    let when = |by: &Resumed| {
+        let at = by.at.map(|at| format!(" at {}", at.strftime("%Y-%m-%d %H:%M:%SZ")));
+        let by = by.by.as_deref().unwrap_or("a rollback");
+        format!("taken back{} by {by}", at.unwrap_or_default())
+    };
     let told = match &after.fate {
         // A run whose disk was full may have taken back what its record says was changed.
         Fate::TakenBack { by: Resumed { at: None, .. }, .. } if report.changes_kept() > 0 => {
@@ -129,10 +138,12 @@ fn since(report: &Report, after: &Aftermath) -> Option<Since> {
             format!("not taken back yet: the next run does it, or trueup rollback {run}")
         }
         Fate::Rebooted => "a reboot has taken that back".to_owned(),
-        Fate::TakenBack { by: Resumed { at: Some(at), by }, handed, left } => {
-            let at = at.strftime("%Y-%m-%d %H:%M:%SZ");
-            let mut told =
-                format!("taken back at {at} by {}", by.as_deref().unwrap_or("a rollback"));
+        Fate::Partly { by, back } => {
+            let (count, were) = (*back, if *back == 1 { "was" } else { "were" });
+            format!("{count} more {were} {}; undo: trueup rollback {run}", when(by))
+        }
+        Fate::TakenBack { by, handed, left } => {
+            let mut told = when(by);
             for (path, newer) in handed {
                 told += &*format!(", but for {path}, which run {newer} has set since");
             }
@@ -147,6 +158,7 @@ fn since(report: &Report, after: &Aftermath) -> Option<Since> {
     };
     // A run that was cut off may have changed more than its record tells.
     let settings = match report.changes_kept() {
+        _ if matches!(after.fate, Fate::Partly { .. }) => after.settings,
         kept if kept > 0 && report.overall_status.is_some() => kept,
         _ => after.settings,
     };
@@ -168,7 +180,7 @@ fn list(results: &Path, json: bool) -> Result<(), Failure> {
             writeln!(out, "{run}  can't be read")?;
             continue;
         };
-        let without = if is_at_work(results, run) { "AT WORK" } else { "CUT OFF" };
+        let without = if is_at_work(results, run.as_str()) { "AT WORK" } else { "CUT OFF" };
         let status = report.overall_status.map_or(without, OverallStatus::word);
         let (good, all) = (good(&report), report.phases.len());
         let name = shown::in_line(&report.pipeline.name);

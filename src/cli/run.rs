@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -10,10 +10,12 @@ use nix::sys::signal::Signal;
 use super::args::{PipelineArgs, ProgressMode, RunArgs, StateArgs};
 use super::exit::{self, ExitCode, Failure};
 use super::resume::{refuse_other, resumed};
-use super::{output, plan, terminal, wire};
+use super::trust::Doubted;
+use super::{output, plan, terminal, trust, wire};
 use crate::cache::CacheDirectory;
 use crate::clock::Clock;
 use crate::database::DatabaseUrl;
+use crate::database::server::Logins;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::engine::{Earlier, Memory, RunError, RunOptions, Wait, hold, run as run_plan};
 use crate::event::{EventSink, ProgressBoard, RunId, SinkError, read_log};
@@ -45,7 +47,7 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
     let asked = if let Some(path) = &options.plan {
         Asked::Planned(path)
     } else {
-        let bound = bind(&pipeline, &earlier, &options.state)?;
+        let bound = bind(&pipeline, &earlier, options)?;
         refuse_own(options, &bound.plan)?;
         Asked::Bound(Box::new(bound))
     };
@@ -56,9 +58,9 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
     let wait = options.wait.map(|longest| Wait { longest: longest.0, tell: tell_of_wait });
     let hold = front.block_on(hold(&options.state.results, &clock, &shutdown, wait));
     let hold = hold.map_err(|error| refused(&error, shutdown.signal()))?;
-    let Bound { plan, facts, secrets } = match asked {
+    let Bound { plan, facts, secrets, doubts } = match asked {
         Asked::Planned(path) => {
-            let bound = plan::held(path, &options.state, &pipeline.sysroot)?;
+            let bound = plan::held(path, options, &pipeline.sysroot)?;
             refuse_own(options, &bound.plan)?;
             bound
         }
@@ -68,6 +70,7 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
     let mode = shown_as(options.progress);
     let files = RunFiles::new(options.state.results.clone(), wanted_files(options));
     let reported = files.ended();
+    keep(&plan, &memory, &reported);
     let mut readers = readers(mode, options, &plan, &progress, &clock)?;
     readers.push(Box::new(files));
     let run = run_plan(RunOptions {
@@ -87,6 +90,7 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
         progress,
         earlier,
         hold,
+        trusted: options.trust.trust_pipeline.then_some(doubts),
     });
     let end = front.block_on(run);
     wire::leave([front, workers]);
@@ -105,6 +109,12 @@ pub(super) fn run(options: &RunArgs) -> Result<ExitCode, Failure> {
         let _ = write!(std::io::stdout().lock(), "\n{text}");
     }
     Ok(code)
+}
+
+/// What a run has in memory is given back by the end of the process, which comes next, all of it at once: to take it
+/// apart piece by piece is a tenth of the work of a run that finds everything done.
+fn keep(plan: &Arc<Plan>, memory: &Memory, report: &Arc<OnceLock<Report>>) {
+    std::mem::forget((Arc::clone(plan), memory.clone(), Arc::clone(report)));
 }
 
 /// Refuses reports that would replace what is not theirs.
@@ -130,6 +140,8 @@ pub(super) struct Bound {
     pub(super) plan: Arc<Plan>,
     pub(super) facts: Facts,
     pub(super) secrets: Secrets,
+    /// What is to be recorded of files that are trusted although others than root could have written them.
+    pub(super) doubts: Vec<String>,
 }
 
 /// What is to be run.
@@ -139,11 +151,12 @@ enum Asked<'a> {
     Bound(Box<Bound>),
 }
 
-fn bind(pipeline: &PipelineArgs, earlier: &Earlier, state: &StateArgs) -> Result<Bound, Failure> {
+fn bind(pipeline: &PipelineArgs, earlier: &Earlier, options: &RunArgs) -> Result<Bound, Failure> {
     let (plan, facts) = wire::plan(pipeline)?;
     refuse_other(earlier, &plan)?;
+    let doubts = trust::weigh(&plan, None, Doubted::of(options.trust.trust_pipeline))?;
     let secrets = wire::secrets(&plan)?;
-    Ok(Bound { plan: wire::expecting(plan, &state.results), facts, secrets })
+    Ok(Bound { plan: wire::expecting(plan, &options.state.results), facts, secrets, doubts })
 }
 
 /// Views that could not be shown to their end; a pipe or a terminal that was closed was wanted so.
@@ -297,10 +310,12 @@ pub(super) fn looking_context(
         program,
         pipeline_dir: pipeline.path().parent().map(PathBuf::from).unwrap_or_default(),
         results_dir: state.results.clone(),
+        logins: Logins::default(),
         services: Services::default(),
         progress: ProgressBoard::default(),
         cancel: tokio_util::sync::CancellationToken::new(),
         abandon: tokio_util::sync::CancellationToken::new(),
         digests: Digests::default(),
+        trusts_files: true,
     }))
 }

@@ -60,9 +60,13 @@ pub(super) fn keep(secrets: Secrets) {
     let _ = SECRETS.set(secrets);
 }
 
+/// Most errors or warnings that are drawn at once: of a file with thousands, the first show what is wrong with it.
+const MOST: usize = 100;
+
 /// Draws errors and warnings on standard error.
 pub(super) fn warn(diagnostics: &[Diagnostic]) {
-    let mut told = diagnostics.to_vec();
+    let (shown, more) = diagnostics.split_at(diagnostics.len().min(MOST));
+    let mut told = shown.to_vec();
     if let Some(secrets) = SECRETS.get() {
         // Before lines are broken.
         for one in &mut told {
@@ -72,6 +76,9 @@ pub(super) fn warn(diagnostics: &[Diagnostic]) {
     }
     let text = render(&told, error_style());
     let _ = Log.write_all(text.as_bytes());
+    if !more.is_empty() {
+        let _ = writeln!(Log, "and {} more like these", more.len());
+    }
 }
 
 /// Standard error, on which no secret and no password of a URL is told. What is written at once is looked at as a whole.

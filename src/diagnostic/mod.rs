@@ -31,13 +31,15 @@ pub struct Source {
     pub name: String,
     /// The whole text.
     pub text: String,
+    /// Who else than root could have written it, where root is to do what it says.
+    pub doubt: Option<String>,
 }
 
 impl Source {
-    /// A source of the given name and text.
+    /// A source of the given name and text, of which nobody asks who wrote it.
     #[must_use]
     pub fn new(path: &Path, text: String) -> Arc<Self> {
-        Arc::new(Self { name: path.display().to_string(), text })
+        Arc::new(Self { name: path.display().to_string(), text, doubt: None })
     }
 
     /// Line and column, both from 1, of a byte offset; the column counts characters.

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use miette::{
@@ -123,7 +124,7 @@ impl<'a> Files<'a> {
         for (place, _) in &mut fitted.places {
             let Some(named) = self.named(&place.source) else { continue };
             let Some(cut) = excerpt(&named.text, &place.span) else { continue };
-            let source = Arc::new(Source { name: place.source.name.clone(), text: cut.text });
+            let source = Source::new(Path::new(&place.source.name), cut.text);
             parts.push((Arc::clone(&source), (cut.lines_before, cut.columns_before)));
             *place = Place { source, span: cut.span };
         }

@@ -10,11 +10,12 @@ use tokio::runtime::Handle;
 
 use super::executor::Executor;
 use super::recorder::Recorder;
-use super::recover::recover;
+use super::recover::{recover, told_logins};
 use super::resume::{Earlier, Resumption};
 use super::stages::{Memory, Shared};
 use crate::change::{Applier, KeepError, TakenBack};
 use crate::clock::Clock;
+use crate::database::server::Logins;
 use crate::disk::{self, AppendLog, DiskError, LockFile, Locked};
 use crate::event::{
     Event, EventLog, EventSink, Fanout, LogError, OverallStatus, ProgressBoard, RunId, SinkError,
@@ -67,6 +68,9 @@ pub struct RunOptions {
     pub earlier: Earlier,
     /// The right to run, taken before anything was looked at that must not change until the run.
     pub hold: Hold,
+    /// What the record says of files that others than root could have written, and that are used all the same; absent
+    /// where such files are refused.
+    pub trusted: Option<Vec<String>>,
 }
 
 /// The lock of a results folder, for one run. Given back when dropped.
@@ -175,12 +179,18 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         resumes: options.earlier.run.parse().ok(),
     });
-    for event in recover(&options.sysroot, &journal_dir, (&run, &clock)) {
+    for text in options.trusted.iter().flatten().cloned() {
+        recorder.record(Event::Noted { phase: None, text });
+    }
+    let logins = Logins::default();
+    let reaching = || told_logins(&logins, &plan, &options.secrets);
+    for event in recover(&options.sysroot, &journal_dir, (&run, &clock), reaching) {
         recorder.record(event);
     }
     // Killed in its first moments, it is still a run that began, and is known by its name.
     recorder.flush();
-    let applier = Applier::new(options.sysroot.clone(), &journal_dir, run.as_str(), clock.clone());
+    let reach = (options.sysroot.clone(), logins.clone());
+    let applier = Applier::reaching(reach, &journal_dir, run.as_str(), clock.clone());
     let context = Arc::new(RunContext {
         run: run.clone(),
         sysroot: options.sysroot,
@@ -196,7 +206,9 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         cancel: options.shutdown.cancel.clone(),
         abandon: options.shutdown.abandon.clone(),
         secrets: options.secrets,
+        logins,
         digests: Digests::default(),
+        trusts_files: options.trusted.is_some(),
     });
     let earlier = Resumption::of(options.earlier, &plan);
     let executor = Executor {

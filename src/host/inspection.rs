@@ -71,7 +71,10 @@ pub struct Clock {
     pub source: Option<Sourced<String>>,
     /// What else it could read it from.
     pub available: Vec<String>,
-    /// What keeps it synchronised; absent where no mark of such a service is found.
+    /// What keeps it synchronised, as far as files tell; absent where no such service is found. `systemd-timesyncd` marks
+    /// that it has synchronised the clock since the boot; of `chronyd` and `ntpd` it is known only that they run. What the
+    /// kernel itself holds of its clock (`STA_UNSYNC` of adjtimex(2)) is told by a system call and by no file, and none of
+    /// the libraries in use has a safe function for it.
     pub synchronized_by: Option<Sourced<String>>,
 }
 
@@ -130,15 +133,22 @@ fn pressure(gather: &Gather<'_>, resource: &str) -> Option<Pressure> {
 
 fn clock(gather: &Gather<'_>) -> Clock {
     const DIR: &str = "/sys/devices/system/clocksource/clocksource0";
+    const MARK: (&str, &str) = ("/run/systemd/timesync/synchronized", "systemd-timesyncd");
     let available = gather.text(&format!("{DIR}/available_clocksource"));
     let available = available.map(|text| text.value).unwrap_or_default();
-    let marks = [
-        ("/run/systemd/timesync/synchronized", "systemd-timesyncd"),
+    let processes = [
         ("/run/chrony/chronyd.pid", "chronyd"),
         ("/run/chronyd.pid", "chronyd"),
         ("/run/ntpd.pid", "ntpd"),
     ];
-    let mark = marks.into_iter().find(|(path, _)| gather.root.exists(path));
+    // A service that was killed leaves its file behind, and another process may have its number by now.
+    let runs = |(path, service): &(&str, &str)| {
+        let comm = |pid: u64| gather.root.read(&format!("/proc/{pid}/comm")).ok();
+        let comm = gather.number(path).and_then(|pid| comm(pid.value));
+        comm.is_some_and(|comm| comm.trim() == *service)
+    };
+    let mark = Some(MARK).filter(|(path, _)| gather.root.exists(path));
+    let mark = mark.or_else(|| processes.into_iter().find(runs));
     Clock {
         source: gather.text(&format!("{DIR}/current_clocksource")),
         available: available.split_whitespace().map(str::to_owned).collect(),
@@ -159,7 +169,10 @@ mod tests {
             .file("/proc/pressure/cpu", "some avg10=2.00 avg60=0.00\n")
             .file("/proc/swaps", "Filename Type Size Used Priority\n/swapfile file 2048 1024 -2\n")
             .file("/sys/devices/system/clocksource/clocksource0/current_clocksource", "tsc\n")
-            .file("/run/chrony/chronyd.pid", "1\n");
+            .file("/run/ntpd.pid", "812\n")
+            .file("/proc/812/comm", "bash\n")
+            .file("/run/chrony/chronyd.pid", "811\n")
+            .file("/proc/811/comm", "chronyd\n");
         let found = Inspection::read(&tree.sysroot());
         assert_eq!(found.huge_pages.unwrap().value, "madvise");
         let pressure: Vec<_> =
@@ -168,6 +181,11 @@ mod tests {
         assert_eq!(found.swap_devices[0].used, 1 << 20);
         assert_eq!(found.clock.synchronized_by.unwrap().value, "chronyd");
         assert_eq!(found.facts.unreadable, Vec::<String>::new());
+        let synchronized = |tree: &Tree| Inspection::read(&tree.sysroot()).clock.synchronized_by;
+        let tree = tree.file("/proc/811/comm", "cat\n");
+        assert_eq!(synchronized(&tree), None, "what its file names is another process by now");
+        let tree = tree.file("/run/systemd/timesync/synchronized", "");
+        assert_eq!(synchronized(&tree).unwrap().value, "systemd-timesyncd");
     }
 
     #[test]

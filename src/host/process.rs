@@ -329,6 +329,32 @@ pub async fn run(
     }
 }
 
+/// The same for callers that block: on a thread of its own, as theirs may be one that must not wait for another runtime.
+///
+/// # Errors
+/// When it can't be started or takes too long.
+pub fn run_blocking(
+    spec: &ProcessSpec,
+    limit: Duration,
+    output_limit: usize,
+) -> Result<Finished, ProcessError> {
+    let refused = |source| ProcessError::Start { program: spec.program.clone(), source };
+    let work = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_err(refused)?.block_on(run(
+            spec,
+            limit,
+            output_limit,
+            &CancellationToken::new(),
+        ))
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("process".to_owned());
+        let started = thread.spawn_scoped(scope, work).map_err(refused)?;
+        started.join().map_err(|_| refused(io::Error::other("its thread ended before it did")))?
+    })
+}
+
 /// Why a process is not waited for any more.
 enum Ended {
     Itself(io::Result<ExitStatus>),
@@ -415,6 +441,15 @@ mod tests {
         // A zombie has ended, even where nobody waits for it.
         std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()))
             .is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
+    #[tokio::test]
+    async fn who_blocks_may_run_a_process_too_even_where_others_are_awaited() {
+        let limit = Duration::from_millis(50);
+        let ended = run_blocking(&sh("echo $0"), LONG, 1 << 10).unwrap();
+        assert_eq!((ended.status.code(), ended.stdout.as_slice()), (Some(0), &b"/bin/sh\n"[..]));
+        let late = run_blocking(&sh("sleep 60"), limit, 1 << 10).unwrap_err();
+        assert!(matches!(late, ProcessError::TimedOut { .. }), "{late}");
     }
 
     async fn gone(pid: &str) -> bool {

@@ -35,6 +35,14 @@ pub struct Setting {
 pub enum Valid {
     /// One of these words.
     OneOf(Vec<String>),
+    /// One of the words that are offered now, or of those for which the kernel loads a module when they are written, if
+    /// it has that.
+    Loadable {
+        /// Those that are offered.
+        offered: Vec<String>,
+        /// The others, each with its module.
+        modules: Vec<(String, String)>,
+    },
     /// A whole number within these bounds, both included.
     Whole {
         /// The least.
@@ -92,6 +100,15 @@ impl fmt::Display for Valid {
         match self {
             Self::OneOf(words) if words.is_empty() => f.write_str("nothing on this host"),
             Self::OneOf(words) => write!(f, "one of {}", words.join(", ")),
+            Self::Loadable { offered, modules } => {
+                let words = modules.iter().map(|(word, _)| word.as_str());
+                let words = words.collect::<Vec<_>>().join(", ");
+                let offered = offered.join(", ");
+                write!(
+                    f,
+                    "one of {offered}; not loaded, where the kernel has their modules: {words}"
+                )
+            }
             Self::Whole { min, max } if *max >= i64::from(i32::MAX) => {
                 write!(f, "a whole number, at least {min}")
             }
@@ -112,6 +129,9 @@ impl Valid {
         let wanted = value.trim();
         match self {
             Self::OneOf(words) => words.iter().any(|word| word == wanted),
+            Self::Loadable { offered, .. } => {
+                offered.iter().any(|word| word == wanted) || self.module(wanted).is_some()
+            }
             Self::Whole { min, max } => {
                 wanted.parse::<i64>().is_ok_and(|number| (*min..=*max).contains(&number))
             }
@@ -125,6 +145,16 @@ impl Valid {
             Self::Frequency => false,
             Self::Any => !wanted.is_empty() && !wanted.contains(['\n', '\0']),
         }
+    }
+}
+
+impl Valid {
+    /// The module that the kernel loads, if it has it, when `value` is written; nothing where it needs none.
+    #[must_use]
+    pub fn module(&self, value: &str) -> Option<&str> {
+        let Self::Loadable { modules, .. } = self else { return None };
+        let found = modules.iter().find(|(word, _)| word == value.trim())?;
+        Some(&found.1)
     }
 }
 

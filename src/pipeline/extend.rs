@@ -6,12 +6,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::place::{Extent, Sources};
 use super::shape::{Reader, get};
 use super::tree::{Node, Tree, parse_source};
 use crate::diagnostic::{Diagnostic, Source, did_you_mean};
-use crate::disk;
+use crate::trust;
 
 /// Most bytes of all files together.
 pub(super) const LIMIT: u64 = 32 << 20;
@@ -41,16 +42,16 @@ struct Layer {
     extends: Option<Extent>,
 }
 
-/// Reads the file at `path`, whose text is known, and all that it extends.
-pub(super) fn gather(path: &Path, text: String, reader: &mut Reader) -> Merged {
+/// Reads the file at `path`, which `source` is what was read from, and all that it extends.
+pub(super) fn gather(path: &Path, source: Arc<Source>, reader: &mut Reader) -> Merged {
     let mut layers: Vec<Layer> = Vec::new();
     let mut removed = HashMap::new();
-    let mut next = Some((path.to_owned(), text));
+    let mut next = Some((path.to_owned(), source));
     let mut whole = true;
     let mut bytes_left = LIMIT;
-    while let Some((path, text)) = next.take() {
-        bytes_left = bytes_left.saturating_sub(text.len() as u64);
-        let Some(mut layer) = read_layer(&path, text, reader) else {
+    while let Some((path, source)) = next.take() {
+        bytes_left = bytes_left.saturating_sub(source.text.len() as u64);
+        let Some(mut layer) = read_layer(&path, source, reader) else {
             whole = false;
             break;
         };
@@ -66,7 +67,7 @@ pub(super) fn gather(path: &Path, text: String, reader: &mut Reader) -> Merged {
         layers.push(layer);
         if let Told::File { name, span } = told {
             let base = path.parent().unwrap_or(Path::new("")).join(name);
-            next = open(&base, span, &layers, bytes_left, reader).map(|text| (base, text));
+            next = open(&base, span, &layers, bytes_left, reader).map(|source| (base, source));
             whole &= next.is_some();
         }
     }
@@ -77,8 +78,7 @@ pub(super) fn gather(path: &Path, text: String, reader: &mut Reader) -> Merged {
     Merged { root, whole, removed }
 }
 
-fn read_layer(path: &Path, text: String, reader: &mut Reader) -> Option<Layer> {
-    let source = Source::new(path, text);
+fn read_layer(path: &Path, source: Arc<Source>, reader: &mut Reader) -> Option<Layer> {
     let position = reader.sources.push(source);
     let root = match parse_source(&reader.sources.all()[position], position) {
         Ok(root) => root,
@@ -128,14 +128,14 @@ fn take_extends(root: &mut Node, reader: &mut Reader) -> Told {
     }
 }
 
-/// The text of the file that the last of the layers extends.
+/// The file that the last of the layers extends, as it was read.
 fn open(
     path: &Path,
     span: Extent,
     layers: &[Layer],
     limit: u64,
     reader: &mut Reader,
-) -> Option<String> {
+) -> Option<Arc<Source>> {
     let identity = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let place = reader.sources.place(span);
     if let Some(first) = layers.iter().position(|layer| layer.identity == identity) {
@@ -150,8 +150,8 @@ fn open(
         reader.found.push(found);
         return None;
     }
-    match disk::read_text(path, limit) {
-        Ok(text) => Some(text),
+    match trust::read(path, limit) {
+        Ok(source) => Some(source),
         Err(error) => {
             let found = Diagnostic::from_error("pipeline::file", &error)
                 .at(place, "extended here")

@@ -12,9 +12,9 @@ use super::place::{Extent, Sources};
 use super::reference::Mentions;
 use super::shape::{Entries, Reader, get};
 use super::tree::{Node, Tree};
-use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::disk;
+use crate::diagnostic::{Diagnostic, Diagnostics, Source};
 use crate::event::{NameError, PhaseName};
+use crate::trust;
 
 /// Most phases of a pipeline, all that `matrix` makes counted.
 const MOST_PHASES: usize = 200_000;
@@ -62,8 +62,8 @@ impl Draft {
 /// Reads the pipeline at `path` as far as that can be done.
 #[must_use]
 pub fn draft(path: &Path) -> Draft {
-    match disk::read_text(path, LIMIT) {
-        Ok(text) => draft_text(path, text),
+    match trust::read(path, LIMIT) {
+        Ok(source) => draft_source(path, source),
         Err(error) => {
             let found = Diagnostic::from_error("pipeline::file", &error)
                 .help("give the path of a pipeline: `trueup run pipelines/optimize.yaml`");
@@ -75,8 +75,12 @@ pub fn draft(path: &Path) -> Draft {
 /// Reads a pipeline from the text of the file at `path`, and the files that it extends.
 #[must_use]
 pub fn draft_text(path: &Path, text: String) -> Draft {
+    draft_source(path, Source::new(path, text))
+}
+
+fn draft_source(path: &Path, source: Arc<Source>) -> Draft {
     let mut reader = Reader { sources: Sources::default(), found: Vec::new() };
-    let Merged { root, whole, removed } = gather(path, text, &mut reader);
+    let Merged { root, whole, removed } = gather(path, source, &mut reader);
     let Some(root) = root else { return Draft { pipeline: None, found: reader.found } };
     let mut pipeline = reader.pipeline(path, root, whole);
     pipeline.names.index(&pipeline.phases, &pipeline.vars, removed);

@@ -29,6 +29,7 @@ const GROUND: &[&str] = &[
     "shown",
     "shutdown",
     "supervisor",
+    "trust",
     "database",
 ];
 const ISLANDS: &[&str] = &["host", "change", "measure", "tuner", "monitor", "analytics", "powd"];
@@ -46,6 +47,7 @@ const TABLE: &[(&str, &[&[&str]])] = &[
     ("shown", &[]),
     ("shutdown", &[]),
     ("supervisor", &[]),
+    ("trust", &[]),
     ("database", &[]),
     ("host", &[]),
     ("change", &[&["host"]]),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use trueup::cache::{Asked, CacheDirectory};
 use trueup::clock::Clock;
+use trueup::database::server::Logins;
 use trueup::engine::{Memory, preview};
 use trueup::event::{ProgressBoard, RunId};
 use trueup::host::leash::Leash;
@@ -270,6 +271,7 @@ fn asked(house: &House, change: impl FnOnce(&mut CachePolicy)) -> Vec<Asked> {
         program: TRUEUP.into(),
         pipeline_dir: path.parent().unwrap().to_owned(),
         results_dir: house.path("results"),
+        logins: Logins::default(),
         services: Services::default(),
         progress: ProgressBoard::default(),
         cancel: CancellationToken::new(),
@@ -277,6 +279,7 @@ fn asked(house: &House, change: impl FnOnce(&mut CachePolicy)) -> Vec<Asked> {
         secrets: Secrets::default(),
         leash: Leash::new("/bin/true".into(), &house.path("results"), "test"),
         digests: Digests::default(),
+        trusts_files: false,
         clock: clock.clone(),
     };
     let cache = CacheDirectory::new(house.path("cache"), clock).listening();

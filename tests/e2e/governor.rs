@@ -303,6 +303,21 @@ fn a_host_with_one_of_two_settings_sets_that_and_tells_of_the_other() {
 }
 
 #[test]
+fn a_governor_that_is_a_module_is_set_and_the_plan_names_the_module() {
+    let house = House::with_phases(
+        "  cpu_governor: { uses: cpu_governor, with: { governor: ondemand } }\n",
+    );
+    host_with_policies(&house);
+    let plan = house.trueup(&["plan", "p.yaml"]).wanted(0).stdout;
+    assert!(plan.contains("needs cpufreq_ondemand, which is not loaded"), "{plan}");
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    assert_eq!(changes(&house).len(), 3);
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    let told = house.report()["phases"]["cpu_governor"]["decided"].to_string();
+    assert!(!told.contains("needs"), "{told}");
+}
+
+#[test]
 fn a_governor_that_the_kernel_does_not_offer_is_not_written() {
     let house =
         House::with_phases("  cpu_governor: { uses: cpu_governor, with: { governor: turbo } }\n");

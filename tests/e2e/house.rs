@@ -100,6 +100,7 @@ impl House {
             .env_remove("TRUEUP_DATABASE_URL")
             .env_remove("NOTIFY_SOCKET")
             .env_remove("GITHUB_STEP_SUMMARY")
+            .env_remove("SUDO_UID")
             .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -115,6 +116,8 @@ impl House {
             Some(&("run" | "plan" | "rollback" | "verify" | "cache" | "report"))
         ) {
             options.extend(option("--results", "results"));
+        }
+        if matches!(arguments.first(), Some(&("run" | "plan" | "cache"))) {
             options.extend(option("--cache-dir", "cache"));
         }
         let takes_sysroot =

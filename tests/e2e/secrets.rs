@@ -359,3 +359,21 @@ fn a_marker_in_the_environment_asks_for_nothing() {
     let ended = command.output().unwrap();
     assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
 }
+
+#[test]
+fn of_thousands_of_missing_secrets_the_first_are_shown_and_the_others_counted() {
+    let house = House::new();
+    let secrets: Vec<String> = (0..3000)
+        .map(|number| format!("      S{number}: {{ secret: env, name: MISSING_{number} }}\n"))
+        .collect();
+    let secrets = secrets.concat();
+    house.put(
+        "p.yaml",
+        &format!(
+            "version: 1\nphases:\n  a:\n    uses: command\n    with:\n     argv: [/bin/true]\n     env:\n{secrets}"
+        ),
+    );
+    let told = house.trueup(&["check", "p.yaml"]).wanted(0).told();
+    assert!(told.contains("MISSING_99\n") || told.contains("MISSING_99 "), "{told}");
+    assert!(told.contains("and 2900 more like these"), "{told}");
+}

@@ -222,6 +222,7 @@ pub fn run(drawn: &[Drawn], jobs: usize, stop: Stop) -> Recorded {
         trials: Arc::new(TrialStore::new(url, "host".to_owned(), clock)),
         earlier: Earlier::default(),
         hold,
+        trusted: None,
     };
     let end = runtime.block_on(trueup::engine::run(options)).unwrap();
     let run = results_dir.display().to_string();

@@ -50,6 +50,8 @@ enum Takes {
     Switch,
     /// One of the words that the host offers in the file itself, or in the named one beside it.
     Offered(&'static str),
+    /// A governor: one that is offered beside the file, or one that the kernel has as a module.
+    Governor,
     /// A whole number.
     Whole(i64, i64),
     /// Ascending whole numbers, so many.
@@ -86,7 +88,7 @@ impl Known {
     pub fn valid(&self) -> Valid {
         match self.takes {
             Takes::Switch => Valid::OneOf(vec!["0".to_owned(), "1".to_owned()]),
-            Takes::Offered(_) => Valid::Any,
+            Takes::Offered(_) | Takes::Governor => Valid::Any,
             Takes::Whole(min, max) => Valid::Whole { min, max },
             Takes::Ascending(count, min) => Valid::Ascending { count, min },
             Takes::Frequency => Valid::Frequency,
@@ -115,7 +117,7 @@ impl Known {
             Takes::Whole(..) if self.unit == "bytes" && wanted.parse::<i64>().is_err() => {
                 wanted.parse::<Bytes>().ok().map(|bytes| bytes.0.to_string())
             }
-            Takes::Offered(_) | Takes::Whole(..) | Takes::Ascending(..) => {
+            Takes::Offered(_) | Takes::Governor | Takes::Whole(..) | Takes::Ascending(..) => {
                 Some(wanted.split_whitespace().collect::<Vec<_>>().join(" "))
             }
         };

@@ -139,6 +139,10 @@ impl Known {
                     .collect();
                 if words.is_empty() { Valid::Any } else { Valid::OneOf(words) }
             }
+            Takes::Governor => {
+                let words = |name| beside(name).unwrap_or_default();
+                governors(&words("scaling_available_governors"), words("scaling_driver").trim())
+            }
             Takes::Frequency => {
                 let khz = |name| beside(name)?.trim().parse::<i64>().ok();
                 match (khz("cpuinfo_min_freq"), khz("cpuinfo_max_freq")) {
@@ -149,6 +153,30 @@ impl Known {
             Takes::Switch | Takes::Whole(..) | Takes::Ascending(..) => self.valid(),
         }
     }
+}
+
+/// The governors of the kernel (Documentation/admin-guide/pm/cpufreq.rst), each of which may be a module.
+const GOVERNORS: [&str; 6] =
+    ["performance", "powersave", "userspace", "ondemand", "conservative", "schedutil"];
+
+/// Drivers that choose frequencies themselves: they have policies of their own by the names of two governors, and take
+/// no other. Under another name (`intel_cpufreq`, `amd-pstate`) the same drivers take all.
+const WITHOUT_GOVERNORS: [&str; 3] = ["intel_pstate", "amd-pstate-epp", "longrun"];
+
+/// What a policy takes. The kernel offers a governor that is a module only when it is loaded, and loads it when its name
+/// is written.
+fn governors(offered: &str, driver: &str) -> Valid {
+    let offered: Vec<String> = offered.split_whitespace().map(str::to_owned).collect();
+    if offered.is_empty() {
+        return Valid::Any;
+    }
+    let others = GOVERNORS.iter().filter(|name| offered.iter().all(|one| one != *name));
+    let modules: Vec<(String, String)> =
+        others.map(|name| ((*name).to_owned(), format!("cpufreq_{name}"))).collect();
+    if driver.is_empty() || WITHOUT_GOVERNORS.contains(&driver) || modules.is_empty() {
+        return Valid::OneOf(offered);
+    }
+    Valid::Loadable { offered, modules }
 }
 
 fn meant(scope: &Scope<'_>, cpus: &[usize]) -> bool {
@@ -185,6 +213,27 @@ mod tests {
         assert_eq!(some.len(), 1);
         assert_eq!(some[0].setting.valid, Valid::Whole { min: 400_000, max: 4_700_000 });
         assert!(found(&Tree::new(), "governor", None).unwrap_err().contains("no cpufreq policy"));
+    }
+
+    #[test]
+    fn governors_that_are_not_loaded_are_taken_by_drivers_that_take_any() {
+        let of = |driver: &str| {
+            let tree = policy(Tree::new(), 0, "0 1")
+                .file(&format!("{CPUS}/cpufreq/policy0/scaling_driver"), &format!("{driver}\n"));
+            found(&tree, "governor", None).unwrap().remove(0).setting
+        };
+        for driver in ["acpi-cpufreq", "intel_cpufreq", "amd-pstate", "cppc_cpufreq"] {
+            let setting = of(driver);
+            assert_eq!(setting.check("ondemand"), Ok(()), "{driver}");
+            assert_eq!(setting.valid.module("ondemand"), Some("cpufreq_ondemand"));
+            assert_eq!(setting.valid.module("powersave"), None, "it is offered");
+            let refused = setting.check("turbo").unwrap_err().to_string();
+            let told = "one of performance, powersave; not loaded, where the kernel has their modules: userspace";
+            assert!(refused.contains(told), "{refused}");
+        }
+        for driver in ["intel_pstate", "amd-pstate-epp", ""] {
+            assert!(of(driver).check("ondemand").is_err(), "{driver}");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) const ALL: &[Known] = &[
     known(
         "governor",
         Place::Policy("scaling_governor"),
-        Takes::Offered("scaling_available_governors"),
+        Takes::Governor,
         "",
         "how the frequency of the CPUs follows their load; `performance` keeps it at the highest allowed, the default depends on the driver",
     ),

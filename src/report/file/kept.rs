@@ -73,8 +73,13 @@ impl EventSink for RunFiles {
     }
 
     fn accept(&mut self, record: &Record) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.take(record.clone())
+    }
+
+    fn take(&mut self, record: Record) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let has_ended = matches!(record.event, Event::RunEnded { .. });
         self.report.take(record);
-        if matches!(record.event, Event::RunEnded { .. }) {
+        if has_ended {
             let report = std::mem::take(&mut self.report);
             self.write(self.ended.get_or_init(|| report))?;
         }
@@ -100,7 +105,7 @@ fn summarize(path: &Path, report: &Report) -> Result<(), String> {
     if room < LEAST_ROOM {
         return Err(format!("there is no room left in {}", path.display()));
     }
-    let text = markdown::markdown(report, room);
+    let text = markdown::markdown(report, None, room);
     AppendLog::open(path).and_then(|mut log| log.append(&text)).map_err(|error| error.told())
 }
 

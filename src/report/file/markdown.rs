@@ -9,7 +9,7 @@ use crate::event::{ChangeResult, OverallStatus};
 use crate::measure::model::{Comparison, Measurement};
 use crate::report::text::figure;
 use crate::report::triage::{Triage, late, word};
-use crate::report::{PhaseReport, Report};
+use crate::report::{PhaseReport, Report, Since};
 use crate::shown;
 
 /// Room for what is said when something was cut.
@@ -21,13 +21,14 @@ const ROWS: usize = 50;
 /// Most characters that a phase says at a time: a program's last words may be long.
 const SAID: usize = 600;
 
-/// The report of a run as Markdown of at most `limit` bytes, 1 KiB at least.
+/// The report of a run as Markdown of at most `limit` bytes, 1 KiB at least; nothing is known of what came `since` when
+/// it has just ended.
 #[must_use]
-pub fn markdown(report: &Report, limit: usize) -> String {
+pub fn markdown(report: &Report, since: Option<&Since>, limit: usize) -> String {
     let mut page = Page { text: String::new(), limit: limit.max(1024) - NOTE, cut: false };
     head(report, &mut page);
     phases(report, &mut page);
-    changes(report, &mut page);
+    changes(report, since, &mut page);
     measurements(report, &mut page);
     if page.cut {
         let _ = write!(
@@ -101,7 +102,7 @@ fn said(text: &str) -> String {
     format!("{} ...", escaped(&text[..end]))
 }
 
-fn changes(report: &Report, page: &mut Page) {
+fn changes(report: &Report, since: Option<&Since>, page: &mut Page) {
     let made: Vec<_> = report
         .phases
         .iter()
@@ -125,7 +126,11 @@ fn changes(report: &Report, page: &mut Page) {
         page.line(&row(&cells));
     }
     more(made.len(), page);
-    if report.changes_kept() > 0 {
+    if let Some(since) = since {
+        let noun = if since.settings == 1 { "setting" } else { "settings" };
+        let told = escaped(&format!("{} {noun} of the host; {}", since.settings, since.told));
+        page.line(&format!("\nChanged: {told}"));
+    } else if report.changes_kept() > 0 {
         page.line(&format!("\nUndo: `trueup rollback {}`", report.run_id));
     }
 }
@@ -201,7 +206,7 @@ mod tests {
     #[test]
     fn a_run_is_told_in_tables_and_no_text_of_it_is_markup() {
         insta::assert_snapshot!(
-            markdown(&rich(), usize::MAX),
+            markdown(&rich(), None, usize::MAX),
             @r##"
             ## FAILED: opt"imize\\ in 72.6 s
 
@@ -243,10 +248,19 @@ mod tests {
     }
 
     #[test]
+    fn of_a_run_that_was_taken_back_it_is_told_and_no_way_to_do_it_again() {
+        let told = "taken back by `trueup rollback`".to_owned();
+        let since = Since { settings: 1, told, at_work: false };
+        let text = markdown(&rich(), Some(&since), usize::MAX);
+        assert!(text.contains("\nChanged: 1 setting of the host; taken back by "), "{text}");
+        assert!(!text.contains("Undo"), "{text}");
+    }
+
+    #[test]
     fn a_ratio_is_never_without_what_its_comparison_shows() {
         let mut report = rich();
         report.phases["pool"].measurements.push(gain(Verdict::Inconclusive));
-        let text = markdown(&report, usize::MAX);
+        let text = markdown(&report, None, usize::MAX);
         let row = "| pool | gain | 1.080 (0.950 to 1.210): inconclusive | ratio | 1 |";
         assert!(text.contains(row), "{text}");
     }
@@ -256,7 +270,7 @@ mod tests {
         let mut report = rich();
         report.notes = (0..100).map(|at| format!("note {at} {}", "x".repeat(100))).collect();
         for limit in [0, 1024, 5000, 12_000] {
-            let text = markdown(&report, limit);
+            let text = markdown(&report, None, limit);
             assert!(text.len() <= limit.max(1024), "{} of {limit}", text.len());
             assert!(
                 text.ends_with("`trueup report show 20261123T221530Z-7c41f2b9` shows the rest.\n")

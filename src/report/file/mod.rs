@@ -13,7 +13,7 @@ pub use durations::last_durations;
 pub use json::schema;
 pub use kept::{RunFiles, Wanted};
 
-use super::Report;
+use super::{Report, Since};
 
 /// A form of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,10 +34,25 @@ impl Format {
     /// # Errors
     /// When it can't be written.
     pub fn write(self, report: &Report, to: &mut dyn Write) -> io::Result<()> {
+        self.write_later(report, None, to)
+    }
+
+    /// The same with what has become of the changes `since`, in the forms that tell what may be done about them.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn write_later(
+        self,
+        report: &Report,
+        since: Option<&Since>,
+        to: &mut dyn Write,
+    ) -> io::Result<()> {
         match self {
             Self::Json => json::write(report, to),
             Self::Junit => junit::write(report, to),
-            Self::Markdown => to.write_all(markdown::markdown(report, usize::MAX).as_bytes()),
+            Self::Markdown => {
+                to.write_all(markdown::markdown(report, since, usize::MAX).as_bytes())
+            }
             Self::Prometheus => prometheus::write(report, to),
         }
     }

@@ -79,7 +79,7 @@ impl Kind for IntegrationTests {
 
     async fn observe(with: &With, cx: &Context) -> Result<Applicability<Observation>, PhaseError> {
         let path = cx.run.pipeline_dir.join(&with.suite);
-        let read = suite::read(&path, &with.vars)
+        let read = suite::read(&path, &with.vars, cx.run.trusts_files)
             .map_err(|error| PhaseError::because("could not use the suite", error))?;
         Ok(Applicability::Yes(Observation {
             suite: path.display().to_string(),

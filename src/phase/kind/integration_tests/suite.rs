@@ -21,8 +21,8 @@ use serde_json::{Map, Value};
 use super::reader::{Open, Reader};
 use crate::database::SealedUrl;
 use crate::diagnostic::{Diagnostic, Diagnostics, Source};
-use crate::disk;
 use crate::phase::{Attachment, Beforehand, LoadShape};
+use crate::trust;
 use crate::unit::Span;
 
 /// Largest suite.
@@ -128,9 +128,16 @@ pub(super) struct ThroughputCheck {
     pub(super) load: LoadShape,
 }
 
-/// Reads a suite, with `vars` for its expressions.
-pub(super) fn read(path: &Path, vars: &Map<String, Value>) -> Result<Suite, Diagnostics> {
+/// Reads a suite, with `vars` for its expressions; one in doubt only where that `is_trusted`.
+pub(super) fn read(
+    path: &Path,
+    vars: &Map<String, Value>,
+    is_trusted: bool,
+) -> Result<Suite, Diagnostics> {
     let source = load(path)?;
+    if let (false, Some(doubt)) = (is_trusted, &source.doubt) {
+        return Err(trust::told(&source.name, doubt).into());
+    }
     let (suite, wrong) = Reader::new(source, vars, Open::default()).suite();
     if wrong.is_empty() { Ok(suite) } else { Err(Diagnostics(wrong)) }
 }
@@ -148,9 +155,8 @@ pub(super) fn beforehand(path: &Path, known: &Beforehand) -> Attachment {
 }
 
 fn load(path: &Path) -> Result<Arc<Source>, Diagnostic> {
-    let text = disk::read_text(path, LIMIT).map_err(|error| {
+    trust::read(path, LIMIT).map_err(|error| {
         Diagnostic::from_error("suite::file", &error)
             .help("a relative path starts at the folder of the pipeline that is run")
-    })?;
-    Ok(Source::new(path, text))
+    })
 }
