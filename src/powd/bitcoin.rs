@@ -23,9 +23,14 @@ pub fn check(header: &Header, rules: &Rules) -> Result<[u8; 32], Reason> {
 #[must_use]
 pub fn check_all(headers: &[Header], rules: &Rules) -> Vec<Result<[u8; 32], Reason>> {
     let digests = sha256d::digests(headers.iter().map(|header| &header.0));
+    // Neighbours of a chain mostly have the same target, and decoding it takes a quarter as long as hashing.
+    let mut last = (None, Err(Reason::TargetOutOfRange));
     let checked = headers.iter().zip(digests).map(|(header, digest)| {
-        let target = target(header, &rules.bitcoin_limit, rules.difficulty)?;
-        if target.is_met_by(&digest) { Ok(digest) } else { Err(Reason::WorkInsufficient) }
+        if last.0 != Some(header.bits()) {
+            let target = target(header, &rules.bitcoin_limit, rules.difficulty);
+            last = (Some(header.bits()), target);
+        }
+        if last.1?.is_met_by(&digest) { Ok(digest) } else { Err(Reason::WorkInsufficient) }
     });
     checked.collect()
 }
@@ -89,6 +94,7 @@ mod tests {
             .map(|number| {
                 let mut header = genesis;
                 header.0[70] ^= number % 3;
+                header.0[75] ^= number & 4;
                 header
             })
             .collect();
