@@ -133,9 +133,9 @@ fn pressure(gather: &Gather<'_>, resource: &str) -> Option<Pressure> {
 
 fn clock(gather: &Gather<'_>) -> Clock {
     const DIR: &str = "/sys/devices/system/clocksource/clocksource0";
+    const MARK: (&str, &str) = ("/run/systemd/timesync/synchronized", "systemd-timesyncd");
     let available = gather.text(&format!("{DIR}/available_clocksource"));
     let available = available.map(|text| text.value).unwrap_or_default();
-    const MARK: (&str, &str) = ("/run/systemd/timesync/synchronized", "systemd-timesyncd");
     let processes = [
         ("/run/chrony/chronyd.pid", "chronyd"),
         ("/run/chronyd.pid", "chronyd"),
