@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use trueup::change::{Applier, ApplyResult, Change};
 use trueup::clock::Clock;
+use trueup::database::server::Logins;
 use trueup::event::{PhaseName, ProgressBoard, RunId};
 use trueup::host::leash::Leash;
 use trueup::host::{Facts, Sysroot};
@@ -80,6 +81,7 @@ impl Subject {
             leash: Leash::new("/bin/true".into(), dir, "bench"),
             digests: Digests::default(),
             trusts_files: false,
+            logins: Logins::default(),
         };
         let (events, _) = tokio::sync::mpsc::unbounded_channel();
         let upstream: Arc<Vec<(PhaseName, Value)>> = Arc::new(Vec::new());

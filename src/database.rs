@@ -1,7 +1,12 @@
 //! A database by its URL: SQLite or PostgreSQL, opened with the options that everybody here needs.
 //!
 //! Both speak the same SQL as far as it is used here (`$1` parameters, `ON CONFLICT`, `RETURNING`), so one
-//! statement serves both through [`with_pool!`](crate::with_pool). Knows no table.
+//! statement serves both through [`with_pool!`](crate::with_pool). Knows no table. The settings of a PostgreSQL server
+//! have modules of their own.
+
+pub mod parameter;
+pub mod server;
+pub mod statement;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -124,6 +129,14 @@ impl DatabaseUrl {
         (!file.to_string_lossy().contains(":memory:") && !file.starts_with("file:")).then_some(file)
     }
 
+    /// How a server is connected to; nothing for SQLite.
+    fn postgres(&self) -> Option<PgConnectOptions> {
+        match self.engine {
+            Engine::Sqlite => None,
+            Engine::Postgres => PgConnectOptions::from_str(&self.text).ok(),
+        }
+    }
+
     fn sqlite(&self) -> Result<SqliteConnectOptions, sqlx::Error> {
         Ok(SqliteConnectOptions::from_str(&self.text)?
             .create_if_missing(true)
@@ -151,6 +164,17 @@ impl fmt::Debug for DatabaseUrl {
 pub struct SealedUrl(String);
 
 impl SealedUrl {
+    /// Where the server listens, as far as the URL says so without its secrets; else the URL without its password.
+    #[must_use]
+    pub fn address(&self) -> Cow<'_, str> {
+        let rest = self.0.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        match authority.rsplit_once('@').map_or(authority, |(_, host)| host) {
+            "" => shown::url(&self.0),
+            host => host.into(),
+        }
+    }
+
     /// The URL with the values of its secrets. It shows itself as it was told.
     ///
     /// # Errors

@@ -32,7 +32,7 @@ const LIMIT: u64 = 64 << 10;
 pub const SHORTEST: usize = 4;
 
 /// Where a secret is read from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// A variable of the environment.
     Env(String),
@@ -436,7 +436,8 @@ fn forms_of(value: &str) -> Vec<String> {
 }
 
 /// As a part of a URL (RFC 3986): all but unreserved characters escaped.
-fn percent_encoded(text: &str) -> String {
+#[must_use]
+pub fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

@@ -36,12 +36,19 @@ fn variables() -> Value {
     })
 }
 
-static SCOPE: LazyLock<Scope> = LazyLock::new(|| Scope {
-    env: object(json!({ "HOME": "/home/somebody", "EMPTY": "" })).into(),
-    host: host().into(),
-    vars: object(variables()).into(),
-    phases: object(json!({ "pool": { "pool_size": 19, "curve": [[1, 2.0], [2, 3.5]] } })),
-    ..Scope::default()
+fn env() -> Map<String, Value> {
+    object(json!({ "HOME": "/home/somebody", "EMPTY": "", "NO_TEXT": null }))
+}
+
+static SCOPE: LazyLock<Scope> = LazyLock::new(|| {
+    let mut scope = Scope::new(&env(), host());
+    for (name, value) in object(variables()) {
+        scope.set(&name, value, None);
+    }
+    // Spelled otherwise than it is usual.
+    scope.set("version", json!(1.1), Some(&json!("1.10")));
+    let phases = json!({ "pool": { "pool_size": 19, "curve": [[1, 2.0], [2, 3.5]] } });
+    scope.seeing(object(phases), &[])
 });
 
 fuzz_target!(|bytes: &[u8]| {
@@ -49,14 +56,16 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = evaluate_condition(text, &SCOPE.frame());
     // As it stands in a file, where JSON is YAML: in a variable, in what a kind is told, and in a condition.
     let mut vars = object(variables());
+    vars.insert("version".to_owned(), json!(1.0e3));
     vars.insert("fuzzed".to_owned(), json!(text));
+    vars.insert("twice".to_owned(), json!(["{{ vars.fuzzed }}", "{{ vars.fuzzed }}"]));
     let phase = json!({ "uses": "command", "when": text, "with": { "argv": ["a", text, "{{ vars.fuzzed }}"] } });
     let file = json!({ "version": 1, "vars": vars, "phases": { "pool": { "uses": "readiness" }, "a": phase } });
     let bound = read_text(Path::new("e.yaml"), file.to_string()).and_then(|pipeline| {
         let binding = Binding {
             registry: &KINDS,
             host: host(),
-            env: Map::clone(&SCOPE.env),
+            env: env(),
             set: Vec::new(),
             selection: Selection::default(),
         };
@@ -64,7 +73,7 @@ fuzz_target!(|bytes: &[u8]| {
     });
     match bound {
         Ok(plan) => {
-            let made = plan.scope.vars.get("fuzzed").map_or(0, |value| value.to_string().len());
+            let made = plan.scope.vars().get("fuzzed").map_or(0, |value| value.to_string().len());
             assert!(made <= LONGEST, "an expression may not multiply itself: {made} bytes");
         }
         Err(found) => examine(&found.0),

@@ -146,6 +146,18 @@ impl Manifest {
         self
     }
 
+    /// Adds what a decision depends on, under `depends`.
+    #[must_use]
+    pub fn with_dependencies(mut self, dependencies: &BTreeMap<String, Value>) -> Self {
+        let mut at = String::with_capacity(64);
+        at.push_str("depends");
+        if dependencies.is_empty() {
+            self.add(&at, &Value::Object(Map::new()));
+        }
+        self.take_apart_entries(&mut at, dependencies);
+        self
+    }
+
     /// Adds a declared input file with the digest of its content.
     #[must_use]
     pub fn with_input(mut self, path: &str, digest: &str) -> Self {
@@ -157,12 +169,7 @@ impl Manifest {
         let here = path.len();
         match value {
             Value::Object(entries) if !entries.is_empty() => {
-                for (key, value) in entries {
-                    path.push('.');
-                    path.push_str(&escape(key));
-                    self.take_apart(path, value);
-                    path.truncate(here);
-                }
+                self.take_apart_entries(path, entries);
             }
             Value::Array(items) if !items.is_empty() => {
                 for (index, item) in items.iter().enumerate() {
@@ -172,6 +179,20 @@ impl Manifest {
                 }
             }
             plain => self.add(path, plain),
+        }
+    }
+
+    fn take_apart_entries<'a>(
+        &mut self,
+        path: &mut String,
+        entries: impl IntoIterator<Item = (&'a String, &'a Value)>,
+    ) {
+        let here = path.len();
+        for (key, value) in entries {
+            path.push('.');
+            path.push_str(&escape(key));
+            self.take_apart(path, value);
+            path.truncate(here);
         }
     }
 
@@ -318,6 +339,15 @@ mod tests {
             .on(CacheScope::Host, "3f2a90c1d2e4b5a6");
         let expected = "4032576464100b61c2b405824675ff59e31631cd578fec91b451ec7428948ce9";
         assert_eq!(manifest.key().to_string(), expected);
+    }
+
+    #[test]
+    fn dependencies_are_parts_like_all_others_whether_there_are_any_or_not() {
+        for depends in [json!({}), json!({ "b.c": [1], "a": { "x": null } })] {
+            let entries = depends.as_object().unwrap().clone().into_iter().collect();
+            let one = manifest(&json!({})).with_dependencies(&entries);
+            assert_eq!(one.key(), manifest(&json!({})).with("depends", &depends).key());
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::journal::{self, Entry, JournalError, Resumed, State};
+use super::reboot::Reboot;
 use crate::host::{Sysroot, facts};
 
 /// What has become of the changes of a run.
@@ -53,16 +54,22 @@ pub fn aftermath(path: &Path) -> Result<Option<Aftermath>, JournalError> {
         Err(error) => return Err(error),
     };
     let Some(opened) = &journal.opened else { return Ok(None) };
-    let targets = |wanted: fn(&Entry) -> bool| {
+    let boot = facts::boot(&Sysroot::at(PathBuf::from(&opened.root)));
+    let rebooted = facts::is_other_boot(opened.boot_id.as_deref(), boot.as_deref());
+    let reboot = rebooted.then(|| Reboot::after(&journal.entries));
+    let gone = |entry: &Entry| {
+        reboot.as_ref().is_some_and(|reboot| reboot.takes_back(&entry.change.target))
+    };
+    let targets = |wanted: &dyn Fn(&Entry) -> bool| {
         let wanted = journal.entries.iter().filter(|entry| wanted(entry));
         wanted.map(|entry| &entry.change.target).collect::<BTreeSet<_>>().len()
     };
-    let boot = facts::boot(&Sysroot::at(PathBuf::from(&opened.root)));
-    let rebooted = facts::is_other_boot(opened.boot_id.as_deref(), boot.as_deref());
-    let (open, wanted) = (targets(Entry::is_open), targets(Entry::may_be_taken_back));
-    let all = targets(|entry| !is_failed(entry));
+    let open = targets(&|entry| entry.is_open() && !gone(entry));
+    let wanted = targets(&Entry::may_be_taken_back);
+    let lasting = targets(&|entry| entry.may_be_taken_back() && !gone(entry));
+    let all = targets(&|entry| !is_failed(entry));
     let settings = if open > 0 { open } else { all };
-    let fate = if rebooted && wanted > 0 {
+    let fate = if wanted > 0 && lasting == 0 && rebooted {
         Fate::Rebooted
     } else if open > 0 && !journal.closed {
         Fate::Due

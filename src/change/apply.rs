@@ -18,6 +18,7 @@ use super::journal::{self, Entry, Record, SCHEMA, State, Writer};
 use super::model::{Change, Target};
 use super::take_back::{Foreign, TakenBack, Taker};
 use crate::clock::Clock;
+use crate::database::server::Logins;
 use crate::disk::{self, DiskError};
 use crate::host::setting::Observed;
 use crate::host::{Sysroot, facts};
@@ -114,8 +115,19 @@ impl Applier {
     /// the first change.
     #[must_use]
     pub fn new(root: Sysroot, journal_dir: &Path, run_id: &str, clock: Clock) -> Self {
+        Self::reaching((root, Logins::default()), journal_dir, run_id, clock)
+    }
+
+    /// The same with the logins to database servers that phases have been told.
+    #[must_use]
+    pub fn reaching(
+        (root, logins): (Sysroot, Logins),
+        journal_dir: &Path,
+        run_id: &str,
+        clock: Clock,
+    ) -> Self {
         let boot_id = facts::boot(&root);
-        Self::on(Box::new(ThisHost::below(root)), boot_id, journal_dir, run_id, clock)
+        Self::on(Box::new(ThisHost::below(root, logins)), boot_id, journal_dir, run_id, clock)
     }
 
     fn on(
@@ -383,7 +395,7 @@ impl Applier {
     fn revert_where(&self, wanted: impl Fn(&Change) -> bool) -> Vec<Reverted> {
         let mut session = self.session();
         let mut reverted = Vec::new();
-        let mut taker = Taker::new(&*self.0.host, false, Foreign::Leave).among(&session.entries);
+        let mut taker = Taker::new(&*self.0.host, None, Foreign::Leave).among(&session.entries);
         for index in (0..session.entries.len()).rev() {
             let entry = session.entries[index].clone();
             let ours = matches!(entry.state, State::Intended | State::Applied { .. });

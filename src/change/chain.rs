@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::journal::{Entry, Integrity, Journal, Opened, Record, Writer};
 use super::journals::{JournalSummary, read_all};
 use super::model::Target;
+use super::reboot::Reboot;
 use crate::disk::DiskError;
 use crate::host::facts;
 
@@ -38,37 +39,49 @@ pub(super) struct Above<'a> {
 
 impl Chain {
     /// The runs that are newer than that of the journal at `path`, which `opened` is the first record of; not those of
-    /// the journals in `but`.
-    pub(super) fn above(path: &Path, opened: &Opened, but: &[&Path]) -> Result<Self, DiskError> {
+    /// the journals in `but`, nor what the boot that the host is in `now` took back.
+    pub(super) fn above(
+        path: &Path,
+        opened: &Opened,
+        but: &[&Path],
+        now: Option<&str>,
+    ) -> Result<Self, DiskError> {
         let dir = path.parent().unwrap_or(Path::new(""));
         let journals = read_all(dir)?.into_iter();
         let newer = journals.take_while(|(other, _)| other.path.file_name() != path.file_name());
-        Ok(Self::of(newer.filter(|(other, _)| !but.contains(&&*other.path)), opened))
+        let newer = newer.filter(|(other, _)| !but.contains(&&*other.path));
+        Ok(Self::of(newer, opened, now))
     }
 
     /// The runs with a journal in `dir` that are newer than the one of which `opened` is the first record, and the rest
     /// somewhere else. By the time: its number may be that of another folder.
-    pub(super) fn above_copy(dir: &Path, opened: &Opened) -> Result<Self, DiskError> {
+    pub(super) fn above_copy(
+        dir: &Path,
+        opened: &Opened,
+        now: Option<&str>,
+    ) -> Result<Self, DiskError> {
         let journals = read_all(dir)?.into_iter();
         let newer =
             journals.filter(|(other, _)| other.at > Some(opened.at) && other.run != opened.run);
-        Ok(Self::of(newer, opened))
+        Ok(Self::of(newer, opened, now))
     }
 
     fn of(
         journals: impl Iterator<Item = (JournalSummary, Option<Journal>)>,
         opened: &Opened,
+        now: Option<&str>,
     ) -> Self {
         let mut newer: Vec<Newer> = journals
             .filter_map(|(summary, journal)| {
                 let journal = journal?;
                 let other = journal.opened.as_ref()?;
                 let elsewhere = other.root != opened.root;
-                let other_boot =
-                    facts::is_other_boot(other.boot_id.as_deref(), opened.boot_id.as_deref());
-                let open = |entry: &Entry| {
-                    entry.may_be_taken_back() && !(other_boot && entry.change.target.volatile())
+                let rebooted = facts::is_other_boot(other.boot_id.as_deref(), now);
+                let reboot = rebooted.then(|| Reboot::after(&journal.entries));
+                let gone = |target: &Target| {
+                    reboot.as_ref().is_some_and(|reboot| reboot.takes_back(target))
                 };
+                let open = |entry: &Entry| entry.may_be_taken_back() && !gone(&entry.change.target);
                 (!elsewhere).then(|| Newer {
                     run: other.run.clone(),
                     path: summary.path,

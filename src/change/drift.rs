@@ -13,6 +13,7 @@ use super::host::{Host as _, ThisHost, root_name};
 use super::journal::State;
 use super::journals::{JournalState, read_all};
 use super::model::{Change, Target};
+use crate::database::server::Logins;
 use crate::disk::DiskError;
 use crate::host::setting::Observed;
 use crate::host::{Sysroot, facts};
@@ -75,7 +76,7 @@ pub fn verify(
     run: Option<&str>,
 ) -> Result<Verification, DiskError> {
     let (boot, here) = (facts::boot(root), root_name(root));
-    let host = ThisHost::below(root.clone());
+    let host = ThisHost::below(root.clone(), Logins::default());
     let mut owners: HashMap<Target, String> = HashMap::new();
     let mut found = Verification::default();
     for (summary, journal) in read_all(journal_dir)? {

@@ -32,7 +32,7 @@ pub enum State {
         /// What somebody else has set.
         found: String,
     },
-    /// A reboot took it back.
+    /// A reboot took it back, or its process has ended.
     Moot,
     /// A later run has set it since, and restores the former value when it is taken back.
     Handed {

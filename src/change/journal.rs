@@ -18,7 +18,7 @@
 //! - `failed`: the host refused it, and still has the former value.
 //! - `reverted`: the former value is back, and was read back.
 //! - `left`: somebody else has set another value since, which was left alone.
-//! - `moot`: another boot had already taken it back.
+//! - `moot`: another boot had already taken it back, or its process has ended.
 //! - `kept`: it is to stay.
 //! - `handed`: a later run has set it since, and restores what was there before this change when it is taken back.
 //! - `rebased`: an earlier run, `of`, was taken back from below change `n`, and handed over what had been there before
@@ -45,7 +45,7 @@ use crate::disk::{self, AppendLog, DiskError};
 use crate::fault;
 
 /// The form of the records. A journal of a newer form is not touched; an older one is read, and goes on as it began:
-/// 1 had settings only, 2 no numbers and no rollback of some phases.
+/// 1 had settings only, 2 also configuration files; neither had numbers, nor a rollback of some phases, nor other targets.
 pub const SCHEMA: u32 = 3;
 
 /// The largest journal read: hundreds of thousands of changes.

@@ -7,14 +7,19 @@
 
 pub mod aftermath;
 pub mod apply;
+pub mod at_boot;
 mod chain;
 mod config_file;
+pub mod database_setting;
 pub mod drift;
 mod entry;
+mod file_value;
 mod host;
 pub mod journal;
 pub mod journals;
 pub mod model;
+mod process_attribute;
+mod reboot;
 pub mod rollback;
 pub mod script;
 mod setting_file;
@@ -23,9 +28,10 @@ pub mod toggle;
 
 pub use aftermath::{Aftermath, Fate, aftermath};
 pub use apply::{Applied, Applier, ApplyResult, KeepError, Reverted};
+pub use database_setting::DatabaseSetting;
 pub use drift::{Standing, StandingChange, Verification, verify};
 pub use entry::{Entry, State};
-pub use host::observe;
+pub use host::{observe, obstacle};
 pub use journal::JournalError;
 pub use journals::{JournalState, JournalSummary, list, of_file};
 pub use model::{Change, Target};

@@ -8,7 +8,11 @@ use std::borrow::Cow;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::config_file;
+use super::database_setting::{self, DatabaseSetting};
+use super::{at_boot, config_file};
+use crate::database::statement;
+use crate::host::attributes::attribute::Attribute;
+use crate::host::attributes::living::Living;
 use crate::host::setting;
 
 /// One reversible write to the host.
@@ -41,6 +45,20 @@ pub enum Target {
         /// Its absolute path on the host, below `/etc`.
         path: String,
     },
+    /// A setting of a database server, as its file of settings has it. That it is not in there is one of its values.
+    Database(DatabaseSetting),
+    /// What a setting is set to when the host starts.
+    AtBoot {
+        /// The absolute path of the setting on the host, below `/sys` or `/proc/sys`.
+        path: String,
+    },
+    /// An attribute of a process that runs.
+    Process {
+        /// The process.
+        process: Living,
+        /// The attribute.
+        attribute: Attribute,
+    },
 }
 
 impl Change {
@@ -63,20 +81,31 @@ impl Target {
         Self::File { path: path.into() }
     }
 
+    /// What a setting is set to when the host starts.
+    pub fn at_boot(path: impl Into<String>) -> Self {
+        Self::AtBoot { path: path.into() }
+    }
+
     /// How people call it: of a file, its path on the host.
     #[must_use]
     pub fn name(&self) -> Cow<'_, str> {
         match self {
             Self::Setting { path } | Self::File { path } => path.into(),
+            Self::Database(setting) => setting.told().into(),
+            Self::AtBoot { path } => format!("{path} at boot").into(),
+            Self::Process { process, attribute } => {
+                format!("{attribute} of process {}", process.pid).into()
+            }
         }
     }
 
-    /// True when a reboot takes the change back by itself: what is below `/sys` and `/proc/sys` is not kept on a disk.
+    /// True when a reboot takes the change back by itself: what is below `/sys` and `/proc/sys` is not kept on a disk,
+    /// and no process outlives it. What is set again at boot comes back, though: see [`Reboot`](super::reboot::Reboot).
     #[must_use]
     pub fn volatile(&self) -> bool {
         match self {
-            Self::Setting { .. } => true,
-            Self::File { .. } => false,
+            Self::Setting { .. } | Self::Process { .. } => true,
+            Self::File { .. } | Self::AtBoot { .. } | Self::Database(_) => false,
         }
     }
 
@@ -92,13 +121,40 @@ impl Target {
             !inside || !plain
         };
         match self {
-            Self::Setting { path } if outside(path, &["/sys/", "/proc/sys/"]) => {
+            Self::Setting { path } | Self::AtBoot { path }
+                if outside(path, &["/sys/", "/proc/sys/"]) =>
+            {
                 Some(format!("`{path}` is not a setting file: they are below /sys and /proc/sys"))
             }
             Self::File { path } if outside(path, &["/etc/"]) => {
                 Some(format!("`{path}` is not a configuration file: they are below /etc"))
             }
-            Self::Setting { .. } | Self::File { .. } => None,
+            Self::Database(setting) => statement::forbidden(&setting.name),
+            Self::Process { process: Living { pid, .. }, .. }
+                if *pid == 0 || i32::try_from(*pid).is_err() =>
+            {
+                Some(format!("no process has the number {pid}"))
+            }
+            Self::AtBoot { path } => at_boot::unnameable(path),
+            Self::Setting { .. } | Self::File { .. } | Self::Process { .. } => None,
+        }
+    }
+
+    /// True when it is over where it is not there any more, and so is every change of it.
+    #[must_use]
+    pub(super) fn is_mortal(&self) -> bool {
+        matches!(self, Self::Process { .. })
+    }
+
+    /// Whether all that was found is one of these values, each in a part of it: of a process some of whose threads were
+    /// set when whoever set them was killed.
+    #[must_use]
+    pub(super) fn is_between(&self, found: &str, values: &[&str]) -> bool {
+        match self {
+            Self::Setting { .. } | Self::File { .. } | Self::AtBoot { .. } | Self::Database(_) => {
+                false
+            }
+            Self::Process { attribute, .. } => attribute.is_among(found, values),
         }
     }
 
@@ -108,14 +164,20 @@ impl Target {
         match self {
             Self::Setting { .. } => setting::same(one, other),
             Self::File { .. } => config_file::same(one, other),
+            Self::Database(setting) => setting.same(one, other),
+            Self::AtBoot { .. } => at_boot::same(one, other),
+            Self::Process { attribute, .. } => attribute.same(one, other),
         }
     }
 
     /// A value that somebody else has given it, as it may be written down: of a file, what is told of it to people.
     pub(super) fn foreign(&self, value: String) -> String {
         match self {
-            Self::Setting { .. } => value,
             Self::File { .. } => config_file::other(&value),
+            Self::Setting { .. }
+            | Self::Process { .. }
+            | Self::AtBoot { .. }
+            | Self::Database(_) => value,
         }
     }
 
@@ -123,8 +185,10 @@ impl Target {
     #[must_use]
     pub fn shown<'a>(&self, value: &'a str) -> Cow<'a, str> {
         match self {
-            Self::Setting { .. } => value.into(),
+            Self::Setting { .. } | Self::Process { .. } => value.into(),
             Self::File { .. } => config_file::shown(value),
+            Self::Database(_) => database_setting::shown(value),
+            Self::AtBoot { .. } => at_boot::shown(value),
         }
     }
 }
@@ -132,6 +196,7 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::attributes::attribute::Resource;
 
     #[test]
     fn a_change_is_described_with_both_its_values() {
@@ -143,6 +208,21 @@ mod tests {
         };
         assert_eq!(change.describe(), "/proc/sys/vm/swappiness: 60 -> 10");
         assert!(change.target.volatile());
+    }
+
+    #[test]
+    fn a_process_is_one_target_for_each_attribute_and_none_where_its_number_is_none() {
+        let target = |pid| Target::Process {
+            process: Living { pid, started: 99 },
+            attribute: Attribute::Limit(Resource::Nofile),
+        };
+        assert_eq!(target(42).name(), "limits.nofile of process 42");
+        assert_eq!(target(42).forbidden(), None);
+        assert!(target(0).forbidden().is_some() && target(u32::MAX).forbidden().is_some());
+        let text = serde_json::to_string(&target(42)).unwrap();
+        let written = r#"{"kind":"process","process":{"pid":42,"started":99},"attribute":{"limit":"nofile"}}"#;
+        assert_eq!(text, written);
+        assert_eq!(serde_json::from_str::<Target>(&text).unwrap(), target(42));
     }
 
     #[test]

@@ -15,12 +15,15 @@ use super::apply::Reverted;
 use super::chain::Chain;
 use super::host::{ThisHost, root_name};
 use super::journal::{self, Entry, Integrity, Journal, JournalError, Opened, Record, Writer};
+use super::model::Target;
+use super::reboot::Reboot;
 use super::take_back::{Foreign, TakenBack, Taker};
+use crate::database::server::Logins;
 use crate::disk::{self, DiskError};
 use crate::host::{Sysroot, facts};
 
 /// How a rollback is to be done, and what the journal is told of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Whether values that somebody else has set since are overwritten too.
     pub force: bool,
@@ -33,6 +36,8 @@ pub struct Options {
     pub at: Timestamp,
     /// What began it: a command, or a run.
     pub by: String,
+    /// How servers are reached of which settings are taken back.
+    pub logins: Logins,
 }
 
 /// Which changes of a run are taken back.
@@ -50,7 +55,8 @@ impl Options {
     /// A rollback of all changes that are as they were left.
     #[must_use]
     pub fn new(at: Timestamp, by: impl Into<String>) -> Self {
-        Self { force: false, scope: Scope::All, copied_from: None, at, by: by.into() }
+        let logins = Logins::default();
+        Self { force: false, scope: Scope::All, copied_from: None, at, by: by.into(), logins }
     }
 
     /// Whether a change may be taken back: it is asked for, and as it was left or to be taken back again.
@@ -79,9 +85,10 @@ impl Options {
         opened: &Opened,
         but: &[&Path],
     ) -> Result<Chain, RollbackError> {
+        let now = facts::boot(&Sysroot::at(PathBuf::from(&opened.root)));
         let chain = match &self.copied_from {
-            Some(dir) => Chain::above_copy(dir, opened),
-            None => Chain::above(path, opened, but),
+            Some(dir) => Chain::above_copy(dir, opened, now.as_deref()),
+            None => Chain::above(path, opened, but, now.as_deref()),
         };
         chain.map_err(|source| RollbackError::Newer { run: opened.run.clone(), source })
     }
@@ -190,7 +197,7 @@ pub fn rollback(
     if opened.root != here {
         return Err(RollbackError::OtherRoot { run, root: opened.root.clone(), here });
     }
-    let host = ThisHost::below(root.clone());
+    let host = ThisHost::below(root.clone(), options.logins.clone());
     let plan = Plan::of(&journal, facts::boot(root).as_deref(), options);
     let is_asked_for_less = matches!(options.scope, Scope::Phases(_));
     if plan.entries.is_empty()
@@ -202,14 +209,16 @@ pub fn rollback(
     if options.copied_from.is_some() {
         report.notes.push(format!("nothing is recorded in {}, which is a copy", path.display()));
     }
-    let in_place = |entry: &&Entry| !(plan.rebooted && entry.change.target.volatile());
+    let reboot = plan.rebooted.then(|| Reboot::after(&journal.entries));
+    let gone = |target: &Target| reboot.as_ref().is_some_and(|reboot| reboot.takes_back(target));
+    let in_place = |entry: &&Entry| !gone(&entry.change.target);
     let newer = if plan.entries.iter().any(in_place) {
         options.newer(path, opened, &[])?
     } else {
         Chain::default()
     };
     let mut taker =
-        Taker::new(&host, plan.rebooted, plan.foreign).among(&journal.entries).below(&run, newer);
+        Taker::new(&host, reboot, plan.foreign).among(&journal.entries).below(&run, newer);
     if plan.rebooted {
         report
             .notes
@@ -238,6 +247,7 @@ pub fn rollback(
             recorded(is_ours.then_some((path, resumed)), &plan, &mut taker, &mut report)
         }
     };
+    report.notes.extend(taker.notes());
     done.map_err(|source| record(source, report.changes.len(), &report.run))?;
     Ok(report)
 }

@@ -5,16 +5,23 @@
 //! back and what a newer run has set since, and writes only where the value is still the one that the run left,
 //! unless by force. It does not mark the journals.
 
+mod database;
+
 use std::path::Path;
 
+use super::at_boot;
 use super::journal::{self, Entry, Integrity, State};
 use super::model::Target;
+use super::reboot::Reboot;
 use super::rollback::{Options, RollbackError};
+use crate::host::attributes::living::Living;
 
 /// What every script begins with, after the words that say how a value that is not ours is taken.
 const HEAD: &str = r#"set -u
+cpus=/sys/devices/system/cpu
 newline='
 '
+header='# Kept over a reboot by trueup. To take it back: trueup rollback'
 failed=0
 left=0
 
@@ -101,6 +108,134 @@ take_back_file() {
   done
 }
 
+# take_back_line FILE START OURS... '->' FORMER
+# the same for the line of FILE that begins with START. Its values are what
+# follows, or 'absent', as for a whole file.
+take_back_line() {
+  file=$1 start=$2 known=$force current=absent rest= more=no
+  shift 2
+  if [ -L "$file" ] || { [ -e "$file" ] && [ ! -f "$file" ]; }; then
+    echo "$file: it is not a file any more" >&2
+    left=1
+    return
+  fi
+  if [ -e "$file" ]; then
+    while IFS= read -r line; do
+      case $line in
+        "$start"*) current=${line#"$start"} ;;
+        "$header" | '') rest=$rest$line$newline ;;
+        *) rest=$rest$line$newline more=yes ;;
+      esac
+    done <"$file"
+  fi
+  for former; do :; done
+  for ours; do
+    if [ "$current" = "${ours%% with /*}" ]; then known=yes; fi
+  done
+  if [ "$current" = "${former%% with /*}" ]; then
+    echo "$file: $start already $current"
+  elif [ $known = no ]; then
+    echo "$file: $start left at $current, which somebody else has set" >&2
+    left=1
+    return
+  elif [ "${former%% with /*}" != absent ]; then
+    printf '%s%s%s\n' "${rest:-$header$newline}" "$start" "$former" >"$file" ||
+      { failed=1; return; }
+    echo "$file: $start $current -> $former"
+  elif [ $more = yes ]; then
+    printf %s "$rest" >"$file" || { failed=1; return; }
+    echo "$file: $start removed"
+  else
+    rm -f "$file" || { failed=1; return; }
+    echo "$file: removed"
+  fi
+  case $former in
+    'absent with /'*) rmdir "${file%/*}" 2>/dev/null ;;
+  esac
+}
+
+# take_back_attribute PID STARTED ATTRIBUTE OURS... '->' FORMER
+# the same for an attribute of the process that began at STARTED. What threads
+# have for themselves is looked at and set on each.
+take_back_attribute() {
+  pid=$1 started=$2 attribute=$3 name="$3 of process $1"
+  shift 3
+  stat=$(cat "/proc/$pid/stat" 2>/dev/null)
+  stat=${stat##*) }
+  threads=$(ls "/proc/$pid/task" 2>/dev/null)
+  case $stat:$threads in
+    [ZX]*:*"$newline"*) ;;
+    [ZX]*) stat= ;;
+  esac
+  if [ "$(echo "$stat" | cut -d ' ' -f 20)" != "$started" ]; then
+    echo "$name: nothing to take back, it has ended"
+    return
+  fi
+  limit=${attribute#limits.}
+  case $attribute in
+    cpus)
+      current=$(cat "/proc/$pid/task/"*/status |
+        sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' | sort -u |
+        sed -e "s/^$(cat $cpus/online)\$/all/" \
+          -e "s/^$(cat $cpus/possible)\$/all/" | sort -u)
+      ;;
+    nice)
+      current=$(cat "/proc/$pid/task/"*/stat |
+        sed 's/.*) //' | cut -d ' ' -f 17 | sort -u)
+      ;;
+    io)
+      current=$(LC_ALL=C ionice -p $threads | sed -e 's/^none.*/none/' \
+        -e 's/best-effort/best_effort/' -e 's/: prio//' | sort -u)
+      ;;
+    oom_score_adj) current=$(cat "/proc/$pid/oom_score_adj") ;;
+    *)
+      current=$(prlimit --pid "$pid" "--$limit" \
+        --noheadings --raw --output SOFT,HARD | tr ' ' :)
+      ;;
+  esac
+  if [ -z "$current" ]; then
+    failed=1
+    return
+  fi
+  for former; do :; done
+  if [ "$current" = "$former" ]; then
+    echo "$name: already $former"
+    return
+  fi
+  foreign=
+  while IFS= read -r value; do
+    known=$force
+    for ours; do
+      if [ "$value" = "$ours" ]; then known=yes; fi
+    done
+    if [ $known = no ]; then foreign=$value; fi
+  done <<END
+$current
+END
+  if [ -n "$foreign" ]; then
+    echo "$name: left at $foreign, which somebody else has set" >&2
+    left=1
+    return
+  fi
+  unset POSIXLY_CORRECT
+  level=${former#* }
+  case $attribute:$former in
+    cpus:all) taskset -a -c -p "$(cat $cpus/possible)" "$pid" ;;
+    cpus:*) taskset -a -c -p "$former" "$pid" ;;
+    nice:*) renice -n "$former" -p $threads ;;
+    io:none) ionice -c 0 -p $threads ;;
+    io:idle) ionice -c 3 -p $threads ;;
+    io:best_effort*) ionice -c 2 -n "$level" -p $threads ;;
+    io:realtime*) ionice -c 1 -n "$level" -p $threads ;;
+    oom_score_adj:*) choom -n "$former" -p "$pid" ;;
+    *) prlimit --pid "$pid" "--$limit=$former" ;;
+  esac >/dev/null || {
+    failed=1
+    return
+  }
+  echo "$name: $(echo $current) -> $former"
+}
+
 # same_boot FILE ID: whether FILE still names the boot ID.
 same_boot() {
   if [ "$(cat "$1")" = "$2" ]; then return 0; fi
@@ -132,9 +267,14 @@ pub fn script(journals: &[&Path], options: &Options) -> Result<String, RollbackE
         format!("force={known}"),
         HEAD.to_owned(),
     ];
+    let mut runs = Vec::new();
     for path in journals {
-        lines.extend(of_run(path, journals, options)?);
+        runs.extend(of_run(path, journals, options)?);
     }
+    if runs.iter().any(|line| database::is_call(line)) {
+        lines.extend([String::new(), database::HEAD.to_owned()]);
+    }
+    lines.extend(runs);
     lines.push(TAIL.to_owned());
     Ok(lines.join("\n"))
 }
@@ -159,8 +299,10 @@ fn of_run(
     let wanted = |entry: &&Entry| options.takes(&journal, entry, options.force);
     let entries: Vec<&Entry> = journal.entries.iter().rev().filter(wanted).collect();
     // Only what a reboot takes back depends on the boot.
-    for group in entries.chunk_by(|a, b| a.change.target.volatile() == b.change.target.volatile()) {
-        let boot = opened.boot_id.as_ref().filter(|_| group[0].change.target.volatile());
+    let reboot = Reboot::after(&journal.entries);
+    let volatile = |entry: &Entry| reboot.takes_back(&entry.change.target);
+    for group in entries.chunk_by(|a, b| volatile(a) == volatile(b)) {
+        let boot = opened.boot_id.as_ref().filter(|_| volatile(group[0]));
         if let Some(boot) = boot {
             let asked = format!("if same_boot {}", on_host("/proc/sys/kernel/random/boot_id"));
             lines.extend(broken(&asked, &format!("{}; then", quoted(boot)), ""));
@@ -173,11 +315,21 @@ fn of_run(
                 lines.push(format!("{indent}# {}:", one_line(&target.name())));
                 lines.push(format!("{indent}# run {run} has set it since, and comes first"));
             } else {
-                let (function, path) = match target {
-                    Target::Setting { path } => ("take_back", path),
-                    Target::File { path } => ("take_back_file", path),
+                let call = match target {
+                    Target::Setting { path } => format!("take_back {}", on_host(path)),
+                    Target::File { path } => format!("take_back_file {}", on_host(path)),
+                    Target::Database(setting) => {
+                        lines.extend(database::call(setting, entry));
+                        continue;
+                    }
+                    Target::AtBoot { path } => {
+                        let start = quoted(&at_boot::start_of_line(path));
+                        format!("take_back_line {} {start}", on_host(at_boot::file_of(path)))
+                    }
+                    Target::Process { process: Living { pid, started }, attribute } => {
+                        format!("take_back_attribute {pid} {started} {attribute}")
+                    }
                 };
-                let call = format!("{function} {}", on_host(path));
                 lines.extend(broken(&call, &values(entry), indent));
             }
         }
@@ -211,8 +363,12 @@ fn values(entry: &Entry) -> String {
             ours.push(value);
         }
     }
-    let ours: Vec<String> = ours.into_iter().map(|value| quoted(value)).collect();
-    format!("{} '->' {}", ours.join(" "), quoted(&change.from))
+    let written = |value: &str| match &change.target {
+        Target::AtBoot { path } => quoted(&at_boot::end_of_line(path, value)),
+        _ => quoted(value),
+    };
+    let ours: Vec<String> = ours.into_iter().map(|value| written(value)).collect();
+    format!("{} '->' {}", ours.join(" "), written(&change.from))
 }
 
 /// A text for a comment.

@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -66,16 +67,7 @@ impl SettingFiles {
         }
         let place = self.root.path(path)?;
         let line = format!("{value}\n");
-        let write = move || -> io::Result<()> {
-            fault::pass()?;
-            let mut file = OpenOptions::new().write(true).truncate(true).open(place)?;
-            fault::pass()?;
-            if file.write(line.as_bytes())? == line.len() {
-                fault::pass()
-            } else {
-                Err(io::Error::new(io::ErrorKind::WriteZero, "only a part of it was taken"))
-            }
-        };
+        let write = move || put(&place, &line);
         let written = match within(self.patience, write) {
             Answer::Told(written) => written,
             Answer::NotAsked(error) => Err(error),
@@ -91,6 +83,18 @@ impl SettingFiles {
             reason: words(&source),
             source,
         })
+    }
+}
+
+/// Writes a file of the kernel in one call.
+pub(super) fn put(place: &Path, text: &str) -> io::Result<()> {
+    fault::pass()?;
+    let mut file = OpenOptions::new().write(true).truncate(true).open(place)?;
+    fault::pass()?;
+    if file.write(text.as_bytes())? == text.len() {
+        fault::pass()
+    } else {
+        Err(io::Error::new(io::ErrorKind::WriteZero, "only a part of it was taken"))
     }
 }
 

@@ -12,6 +12,7 @@ use super::chain::Chain;
 use super::host::Host;
 use super::journal::{Entry, Record, State};
 use super::model::{Change, Target};
+use super::reboot::Reboot;
 use crate::host::setting::Observed;
 
 /// What became of a change that was to be taken back.
@@ -45,6 +46,11 @@ pub enum TakenBack {
     },
     /// The host was booted since, which took it back.
     Moot,
+    /// Its process has ended, and so has the change.
+    Ended {
+        /// Which.
+        reason: String,
+    },
     /// It could not be taken back; the journal stays unfinished.
     Failed {
         /// Why.
@@ -61,7 +67,7 @@ impl TakenBack {
             }
             Self::Left { found } | Self::Gone { reason: found } => Some(Record::Left { n, found }),
             Self::Handed { run } => Some(Record::Handed { n, run }),
-            Self::Moot => Some(Record::Moot { n }),
+            Self::Moot | Self::Ended { .. } => Some(Record::Moot { n }),
             Self::Failed { .. } => None,
         }
     }
@@ -74,7 +80,7 @@ impl TakenBack {
             }
             Self::Left { found } | Self::Gone { reason: found } => Some(State::Left { found }),
             Self::Handed { run } => Some(State::Handed { run }),
-            Self::Moot => Some(State::Moot),
+            Self::Moot | Self::Ended { .. } => Some(State::Moot),
             Self::Failed { .. } => None,
         }
     }
@@ -104,12 +110,18 @@ fn step(entry: &Entry, current: &str, foreign: Foreign) -> Step {
     let torn =
         || current.is_empty() && ![&change.from, &change.to].iter().any(|value| value.is_empty());
     let inherited = || entry.inherited.iter().any(|former| same(current, former));
+    let between = |read_back: Option<&str>| {
+        let ours = [&*change.from, &change.to].into_iter().chain(read_back);
+        let ours: Vec<&str> = ours.chain(entry.inherited.iter().map(String::as_str)).collect();
+        change.target.is_between(current, &ours)
+    };
     let ours = match &entry.state {
         State::Applied { read_back } | State::Kept { read_back } => {
             // A kernel may settle on the wanted value only after it was read back.
-            same(current, read_back) || same(current, &change.to) || inherited() || torn()
+            let wanted = same(current, read_back) || same(current, &change.to);
+            wanted || inherited() || torn() || between(Some(read_back))
         }
-        State::Intended => same(current, &change.to) || inherited() || torn(),
+        State::Intended => same(current, &change.to) || inherited() || torn() || between(None),
         State::Failed { .. }
         | State::Reverted { .. }
         | State::Left { .. }
@@ -122,8 +134,8 @@ fn step(entry: &Entry, current: &str, foreign: Foreign) -> Step {
 /// Takes changes back on a host, the latest first.
 pub(super) struct Taker<'a> {
     host: &'a dyn Host,
-    /// Whether the host was booted since the changes were made.
-    rebooted: bool,
+    /// What the host being booted since took back, where it was.
+    reboot: Option<Reboot>,
     foreign: Foreign,
     /// Targets of changes that could not be taken back. What lies below such a change is not on the host
     /// now, and must not be mistaken for somebody else's value.
@@ -134,18 +146,21 @@ pub(super) struct Taker<'a> {
     /// The run whose changes they are, and the newer ones that may stand on them.
     run: &'a str,
     newer: Chain,
+    /// What a person should know of what is back.
+    notes: Vec<String>,
 }
 
 impl<'a> Taker<'a> {
-    pub(super) fn new(host: &'a dyn Host, rebooted: bool, foreign: Foreign) -> Self {
+    pub(super) fn new(host: &'a dyn Host, reboot: Option<Reboot>, foreign: Foreign) -> Self {
         Self {
             host,
-            rebooted,
+            reboot,
             foreign,
             blocked: BTreeSet::new(),
             left: BTreeMap::new(),
             run: "",
             newer: Chain::default(),
+            notes: Vec::new(),
         }
     }
 
@@ -167,7 +182,7 @@ impl<'a> Taker<'a> {
     /// Takes one change back; the next one is to be earlier.
     pub(super) fn take_back(&mut self, entry: &Entry) -> TakenBack {
         let target = &entry.change.target;
-        if self.rebooted && target.volatile() {
+        if self.reboot.as_ref().is_some_and(|reboot| reboot.takes_back(target)) {
             return TakenBack::Moot;
         }
         if self.blocked.contains(target) {
@@ -189,6 +204,11 @@ impl<'a> Taker<'a> {
         result
     }
 
+    /// What a person should know of what is back.
+    pub(super) fn notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notes)
+    }
+
     fn restore(&mut self, entry: &Entry) -> Result<TakenBack, String> {
         let Change { target, from, .. } = &entry.change;
         if let Some(reason) = target.forbidden() {
@@ -199,6 +219,9 @@ impl<'a> Taker<'a> {
         }
         let found = match self.host.look(target) {
             Observed::Value(found) => found,
+            Observed::Absent(reason) if target.is_mortal() => {
+                return Ok(TakenBack::Ended { reason });
+            }
             Observed::Absent(reason) => return Ok(TakenBack::Gone { reason }),
             Observed::Unreadable(reason) => return Err(reason),
         };
@@ -210,9 +233,16 @@ impl<'a> Taker<'a> {
             Step::Leave => return Ok(TakenBack::Left { found: target.foreign(found) }),
             Step::Write => {}
         }
-        self.host.write(target, from).map_err(|error| error.to_string())?;
-        match self.host.look(target) {
+        let written = self.host.write(target, from);
+        let found = self.host.look(target);
+        // It may have ended at this moment.
+        if let (true, Observed::Absent(reason)) = (target.is_mortal(), &found) {
+            return Ok(TakenBack::Ended { reason: reason.clone() });
+        }
+        written.map_err(|error| error.to_string())?;
+        match found {
             Observed::Value(read_back) if target.same(&read_back, from) => {
+                self.notes.extend(self.host.waits(target));
                 Ok(TakenBack::Restored { read_back })
             }
             Observed::Value(other) => {
@@ -242,6 +272,8 @@ impl<'a> Taker<'a> {
 mod tests {
     use super::super::host::WriteError;
     use super::*;
+    use crate::host::attributes::attribute::Attribute;
+    use crate::host::attributes::living::Living;
 
     fn entry(state: State) -> Entry {
         let change = Change {
@@ -304,10 +336,38 @@ mod tests {
         let mut second = entry(State::Applied { read_back: "c".to_owned() });
         second.change.from = "b".to_owned();
         second.change.to = "c".to_owned();
-        let mut taker = Taker::new(&Stubborn, false, Foreign::Leave);
+        let mut taker = Taker::new(&Stubborn, None, Foreign::Leave);
         for (entry, word) in [(second, "busy"), (first, "a later change of /sys/x")] {
             let TakenBack::Failed { reason } = taker.take_back(&entry) else { panic!("{entry:?}") };
             assert!(reason.contains(word), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_process_is_still_ours_where_some_threads_have_our_value_and_the_others_the_former() {
+        let process = Living { pid: 42, started: 99 };
+        let entry = |state| {
+            let change = Change {
+                phase: "p".to_owned(),
+                target: Target::Process { process, attribute: Attribute::Nice },
+                from: "0".to_owned(),
+                to: "-5".to_owned(),
+            };
+            Entry { state, ..Entry::intended(0, change) }
+        };
+        let applied = || State::Applied { read_back: "-3 and 0".to_owned() };
+        for (state, current, expected) in [
+            (State::Intended, "0", Step::Nothing),
+            (State::Intended, "-5 and 0", Step::Write),
+            (State::Intended, "-5", Step::Write),
+            (State::Intended, "-3", Step::Leave),
+            (State::Intended, "-5 and 0 and 3", Step::Leave),
+            (applied(), "-3 and 0", Step::Write),
+            (applied(), "-5 and 0", Step::Write),
+            (applied(), "7", Step::Leave),
+        ] {
+            let entry = entry(state);
+            assert_eq!(step(&entry, current, Foreign::Leave), expected, "{entry:?} {current}");
         }
     }
 }

@@ -99,7 +99,9 @@ impl Toggle {
                     Some(by_somebody_else(&one.change.target, found, &placed.read_back))
                 }
                 TakenBack::Handed { run } => Some(format!("run {run} has set it since")),
-                TakenBack::Gone { reason } | TakenBack::Failed { reason } => Some(reason.clone()),
+                TakenBack::Gone { reason }
+                | TakenBack::Ended { reason }
+                | TakenBack::Failed { reason } => Some(reason.clone()),
             }
         };
         reverted.iter().filter_map(wrong).collect()

@@ -9,7 +9,7 @@ use crate::pipeline::Pipeline;
 
 /// What trueup keeps in its results folder.
 const OWN: [&str; 7] =
-    ["runs", "journal", "lock", "latest.json", "durations.json", "cold-start", "trueup.db"];
+    ["runs", "journal", "order", "lock", "latest.json", "durations.json", "trueup.db"];
 
 /// Refuses a file that is one of the pipeline, or belongs to what trueup keeps.
 pub(super) fn refuse_own(

@@ -325,6 +325,7 @@ fn told(one: &Reverted) -> String {
             format!("run {run} has set it since; taking back that run restores {from}")
         }
         TakenBack::Moot => "the host was booted since, which took it back".to_owned(),
+        TakenBack::Ended { reason } => format!("nothing to take back: {reason}"),
         TakenBack::Failed { reason } => format!("could not be taken back: {reason}"),
     }
 }

@@ -14,7 +14,7 @@ use super::terminal;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
 use crate::host::{Facts, Sysroot};
 use crate::phase::standard;
-use crate::pipeline::{draft, parse_scalar};
+use crate::pipeline::draft;
 use crate::plan::{Binding, Plan, Selection, bind_draft};
 use crate::report::file::last_durations;
 use crate::secret::{Doubt, Secrets, Source, taken_apart};
@@ -47,7 +47,7 @@ pub(super) fn plan(options: &PipelineArgs) -> Result<(Plan, Facts), Failure> {
             set: options
                 .set
                 .iter()
-                .map(|(name, value)| (name.clone(), parse_scalar(&taken_apart(value.clone()))))
+                .map(|(name, value)| (name.clone(), taken_apart(value.clone())))
                 .collect(),
             selection: Selection {
                 only: options.only.clone(),
@@ -61,7 +61,8 @@ pub(super) fn plan(options: &PipelineArgs) -> Result<(Plan, Facts), Failure> {
 
 /// A plan that knows what its phases took the last time that they ran.
 pub(super) fn expecting(mut plan: Plan, results: &Path) -> Arc<Plan> {
-    plan.expect(&last_durations(results, &plan.pipeline.name));
+    let took = last_durations(results, &plan.pipeline.name);
+    plan.expect(took);
     Arc::new(plan)
 }
 
@@ -135,12 +136,12 @@ fn read_secrets(plan: &Plan) -> Reading {
     Reading { missing: missing.collect(), doubts: doubts.collect(), secrets: read.secrets }
 }
 
-/// The environment variables that are text.
+/// The environment; nothing in place of a value that is no text.
 fn environment() -> Map<String, Value> {
     std::env::vars_os()
         .filter_map(|(name, value)| {
-            let value = taken_apart(value.into_string().ok()?);
-            Some((name.into_string().ok()?, Value::String(value)))
+            let value = value.into_string().ok().map(|value| Value::String(taken_apart(value)));
+            Some((name.into_string().ok()?, value.unwrap_or_default()))
         })
         .collect()
 }

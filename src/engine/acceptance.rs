@@ -163,10 +163,14 @@ async fn remembered_or_measured(
     }
     let mut report = test.measure().await?;
     let mut key = None;
-    if question.manifest(cx).await? == manifest {
-        key = cache.and_then(|cache| question.remember(cache, &manifest, &report, cx));
-    } else {
-        cx.note("what the verdict depends on changed while it was measured: it is not remembered");
+    if let Some(cache) = cache {
+        if question.manifest(cx).await.is_ok_and(|now| now == manifest) {
+            key = question.remember(cache, &manifest, &report, cx);
+        } else {
+            cx.note(
+                "what the verdict depends on changed while it was measured: it is not remembered",
+            );
+        }
     }
     report.source = DecisionSource::Run { key, miss: miss.map(|reason| reason.to_string()) };
     Ok(report)

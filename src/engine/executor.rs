@@ -15,6 +15,7 @@ use std::task::Poll;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{Id, JoinError, JoinSet, coop::unconstrained};
+use tokio_util::sync::ReusableBoxFuture;
 
 use super::dispatcher::{Action, Dispatcher, End, Input};
 use super::outputs::Above;
@@ -46,16 +47,20 @@ struct Live {
     events: UnboundedReceiver<Event>,
     units: JoinSet<End>,
     positions: HashMap<Id, usize>,
+    /// The room of a unit that ended where it was started, for the next: each is some KiB.
+    spare: Option<ReusableBoxFuture<'static, End>>,
     /// What the dispatcher is still to be told.
     inputs: VecDeque<Input>,
 }
 
 impl Live {
     /// What units have told until now comes before what is decided now: a start before a stop, and all before an end.
-    fn drain(&mut self, recorder: &mut Recorder) {
+    fn drain(&mut self) -> Vec<Event> {
+        let mut happened = Vec::new();
         while let Ok(event) = self.events.try_recv() {
-            self.tell(event, recorder);
+            happened.extend(self.dispatcher.handle(Input::Happened(event)).1);
         }
+        happened
     }
 
     /// What a unit tells goes through the dispatcher, and from there to the record, at once: nothing may overtake it.
@@ -75,6 +80,7 @@ impl Executor {
             events,
             units: JoinSet::new(),
             positions: HashMap::new(),
+            spare: None,
             inputs: VecDeque::from([Input::Begin]),
         };
         let (mut stopped, mut abandoned) = (false, false);
@@ -111,10 +117,11 @@ impl Executor {
                 }
                 continue;
             };
-            live.drain(recorder);
+            let mut happened = live.drain();
             let ends_for_good =
                 matches!(&input, Input::Ended(end) if self.plan.outlasts(end.phase));
-            let (actions, happened) = live.dispatcher.handle(input);
+            let (actions, followed) = live.dispatcher.handle(input);
+            happened.extend(followed);
             recorder.record_all(happened);
             if ends_for_good {
                 // Should the run be killed now, it need not be done again.
@@ -143,16 +150,25 @@ impl Executor {
         let outputs = Arc::clone(live.dispatcher.outputs());
         let unit =
             Unit::new(Arc::clone(&self.plan), position, cx, outputs, Arc::clone(&self.shared));
-        let mut work: Work<End> = Box::pin(unit.run());
+        let mut work = match live.spare.take() {
+            Some(mut spare) => {
+                spare.set(unit.run());
+                spare
+            }
+            None => ReusableBoxFuture::new(unit.run()),
+        };
         let only_waits = self.plan.phases[position].kind.only_waits();
         let first = poll_fn(|task| {
             // What it opens belongs to those who will go on with it.
             let _at_home = (!only_waits).then(|| self.workers.enter());
-            let poll = || pin!(unconstrained(work.as_mut())).poll(task);
+            let poll = || pin!(unconstrained(work.get_pin())).poll(task);
             Poll::Ready(catch_unwind(AssertUnwindSafe(poll)))
         });
         match first.await {
-            Ok(Poll::Ready(end)) => live.inputs.push_back(Input::Ended(end)),
+            Ok(Poll::Ready(end)) => {
+                live.spare = Some(work);
+                live.inputs.push_back(Input::Ended(end));
+            }
             Ok(Poll::Pending) => {
                 let task = if only_waits {
                     live.units.spawn(work)
@@ -204,5 +220,6 @@ impl Executor {
         let run = Arc::clone(&self.run);
         Context::new(name, run, Arc::new(above), stop.clone(), live.sender.clone())
             .remembering(self.plan.remembers(position))
+            .gating(self.plan.spec(position).gate.is_some())
     }
 }

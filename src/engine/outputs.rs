@@ -6,13 +6,13 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 
-use crate::event::PhaseName;
+use crate::event::{Data, PhaseName};
 use crate::phase::Upstream;
 use crate::plan::Plan;
 
 /// One place for each phase of a plan.
 #[derive(Debug)]
-pub struct Outputs(Vec<OnceLock<Value>>);
+pub struct Outputs(Vec<OnceLock<Data>>);
 
 impl Outputs {
     /// Places for so many phases.
@@ -24,12 +24,12 @@ impl Outputs {
     /// What the phase at a position made visible; none when it has not ended well.
     #[must_use]
     pub fn get(&self, position: usize) -> Option<&Value> {
-        self.0.get(position)?.get()
+        self.0.get(position)?.get().map(|outputs| &**outputs)
     }
 
     /// A phase ends once, so this is called once for each.
-    pub(super) fn set(&self, position: usize, outputs: &Value) {
-        let _ = self.0[position].set(outputs.clone());
+    pub(super) fn set(&self, position: usize, outputs: Data) {
+        let _ = self.0[position].set(outputs);
     }
 }
 

@@ -157,7 +157,7 @@ impl PlanFile {
             host.insert("hostname".to_owned(), name.value.clone());
         }
         let variables =
-            plan.scope.vars.iter().map(|(name, value)| (name.clone(), hidden(value))).collect();
+            plan.scope.vars().iter().map(|(name, value)| (name.clone(), hidden(value))).collect();
         let runs =
             |wanted: fn(&Foreseen) -> usize| phases.iter().map(|one| wanted(&one.what)).sum();
         Self {

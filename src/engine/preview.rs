@@ -104,18 +104,18 @@ impl Seer<'_> {
         };
         let (fate, visible) = match &what {
             Foreseen::Skipped { .. } | Foreseen::NotApplicable { .. } => {
-                (Fate::Bare, Some(&Value::Null))
+                (Fate::Bare, Some(Value::Null))
             }
             Foreseen::Blocked { .. } | Foreseen::Fails { .. } => (Fate::Bad, None),
             Foreseen::Runs { decision, .. } => match decision {
                 Forethought::Known { value, .. } | Forethought::Cached { value, .. } => {
-                    (Fate::Decided, Some(value))
+                    (Fate::Decided, Some(value.clone()))
                 }
                 Forethought::ToBeMeasured { .. } | Forethought::Later { .. } => (Fate::Open, None),
             },
         };
         if let Some(visible) = visible {
-            self.outputs.set(position, visible);
+            self.outputs.set(position, visible.into());
         }
         self.fates[position] = fate;
         self.open[position] = open || fate == Fate::Open;
@@ -172,11 +172,13 @@ impl Seer<'_> {
 
     fn context(&self, position: usize) -> Context {
         let (plan, outputs) = (Arc::clone(self.plan), Arc::clone(&self.outputs));
-        let remembers = plan.remembers(position);
+        let (remembers, gated) = (plan.remembers(position), plan.spec(position).gate.is_some());
         let name = plan.name(position).clone();
         let above = Arc::new(Above { plan, position, outputs });
         let (run, events) = (Arc::clone(self.run), self.events.clone());
-        Context::new(name, run, above, CancellationToken::new(), events).remembering(remembers)
+        Context::new(name, run, above, CancellationToken::new(), events)
+            .remembering(remembers)
+            .gating(gated)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use crate::clock::Clock;
 use crate::event::{Event, EventLog, Fanout, LogError, Record, SCHEMA, SinkError};
 use crate::secret::Secrets;
@@ -37,15 +39,13 @@ impl Recorder {
     }
 
     /// Records one event. Once the record can't be written, only the readers are told.
-    pub(super) fn record(&mut self, mut event: Event) {
+    pub(super) fn record(&mut self, event: Event) {
+        self.record_at(event, self.clock.now(), self.elapsed());
+    }
+
+    fn record_at(&mut self, mut event: Event, at: Timestamp, elapsed: f64) {
         event.hide(&self.secrets);
-        let record = Record {
-            v: SCHEMA,
-            seq: self.next,
-            at: self.clock.now(),
-            elapsed: self.elapsed(),
-            event,
-        };
+        let record = Record { v: SCHEMA, seq: self.next, at, elapsed, event };
         self.next += 1;
         if self.failed.is_none() {
             self.failed = self.log.append(&record).err();
@@ -56,10 +56,11 @@ impl Recorder {
         }
     }
 
-    /// Records events in their order.
+    /// Records events in their order, which are known by now and have all happened just before.
     pub(super) fn record_all(&mut self, events: Vec<Event>) {
+        let (at, elapsed) = (self.clock.now(), self.elapsed());
         for event in events {
-            self.record(event);
+            self.record_at(event, at, elapsed);
         }
     }
 

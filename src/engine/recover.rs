@@ -3,13 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Map, Value};
+
 use crate::change::{
     JournalState, Options, Reverted, RollbackReport, Scope, TakenBack, list, rollback,
 };
 use crate::clock::Clock;
+use crate::database::SealedUrl;
+use crate::database::server::Logins;
 use crate::disk;
 use crate::event::{Event, RecoveredRun, RunId};
 use crate::host::Sysroot;
+use crate::plan::Plan;
+use crate::secret::Secrets;
 
 /// The runs whose changes a run would take back first, and those that are still at work.
 #[must_use]
@@ -19,11 +25,29 @@ pub fn cut_off(journal_dir: &Path) -> Vec<String> {
     unfinished.map(|journal| journal.run).collect()
 }
 
-/// Takes back the changes of every run that was cut off, before `run` begins, and tells of it.
+/// How the phases of a plan reach their servers, as far as that is known before any of them has run: the run that is
+/// taken back was most likely one of the same pipeline, and nobody else may know the passwords.
+pub(super) fn told_logins(logins: &Logins, plan: &Plan, secrets: &Secrets) -> Logins {
+    for position in &plan.order {
+        let scope = plan.scope_of(*position, |_| None);
+        let Ok(with) = plan.render_with(*position, &scope) else { continue };
+        let texts = with.as_object().into_iter().flat_map(Map::values).filter_map(Value::as_str);
+        for url in texts.filter_map(|text| text.parse::<SealedUrl>().ok()) {
+            if let Ok(url) = url.reveal(secrets) {
+                logins.remember(&url);
+            }
+        }
+    }
+    logins.clone()
+}
+
+/// Takes back the changes of every run that was cut off, before `run` begins, and tells of it. Where there is one,
+/// `logins` is asked how servers are reached.
 pub(super) fn recover(
     sysroot: &Sysroot,
     journal_dir: &Path,
     (run, clock): (&RunId, &Clock),
+    logins: impl FnOnce() -> Logins,
 ) -> Vec<Event> {
     let note = |text: String| Event::Noted { phase: None, text };
     let journals = match list(journal_dir) {
@@ -32,7 +56,10 @@ pub(super) fn recover(
             return vec![note(format!("could not look for runs that were cut off: {error}"))];
         }
     };
-    let options = Options { scope: Scope::Due, ..Options::new(clock.now(), format!("run {run}")) };
+    let due = journals.iter().any(|journal| matches!(journal.state, JournalState::Unfinished));
+    let logins = if due { logins() } else { Logins::default() };
+    let by = format!("run {run}");
+    let options = Options { scope: Scope::Due, logins, ..Options::new(clock.now(), by) };
     journals
         .into_iter()
         .filter_map(|journal| match &journal.state {
@@ -79,6 +106,7 @@ fn told(one: &Reverted) -> String {
         TakenBack::Gone { reason } => format!("left alone: {reason}"),
         TakenBack::Handed { run } => format!("left to run {run}, which has set it since"),
         TakenBack::Moot => "taken back by a reboot".to_owned(),
+        TakenBack::Ended { reason } => format!("nothing to take back: {reason}"),
         TakenBack::Failed { reason } => format!("could not be taken back: {reason}"),
     }
 }

@@ -14,11 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use serde_json::Value;
 
 use crate::event::{
-    DecisionSource, Event, Outcome, PhaseName, PhaseSummary, PipelineSummary, Record, RunId,
+    Data, DecisionSource, Event, Outcome, PhaseName, PhaseSummary, PipelineSummary, Record, RunId,
 };
+use crate::phase::Context;
 use crate::plan::Plan;
 
 /// An earlier run.
@@ -31,7 +31,7 @@ pub struct Earlier {
     /// The run that it went on with itself.
     pub resumes: Option<RunId>,
     decisions: BTreeMap<(PhaseName, String), Decided>,
-    ends: BTreeMap<(PhaseName, String), Value>,
+    ends: BTreeMap<(PhaseName, String), Data>,
     /// Phases that were started, well or not.
     started: BTreeSet<PhaseName>,
     /// Those of them whose end was taken from a run before.
@@ -42,7 +42,7 @@ pub struct Earlier {
 /// A decision, and when it was measured.
 #[derive(Debug)]
 struct Decided {
-    value: Value,
+    value: Data,
     at: Timestamp,
 }
 
@@ -153,21 +153,25 @@ impl Resumption {
         &self.earlier.run
     }
 
-    /// The decision of a phase under a key, with its age, if that is not beyond `ttl`.
+    /// The decision of a phase under its key, with the key and its age, if that is not beyond `ttl`.
     pub(super) fn decision(
         &self,
-        phase: &PhaseName,
-        key: &str,
-        (now, ttl): (Timestamp, Duration),
-    ) -> Option<(&Value, Duration)> {
-        let decided = self.earlier.decisions.get(&(phase.clone(), key.to_owned()))?;
+        cx: &Context,
+        key: impl FnOnce() -> String,
+        ttl: Duration,
+    ) -> Option<(String, &Data, Duration)> {
+        if self.earlier.decisions.is_empty() {
+            return None;
+        }
+        let named = (cx.phase.clone(), key());
+        let decided = self.earlier.decisions.get(&named)?;
         // One from the future tells nothing of its age.
-        let age = Duration::try_from(now.duration_since(decided.at)).ok()?;
-        (age < ttl).then_some((&decided.value, age))
+        let age = Duration::try_from(cx.run.clock.now().duration_since(decided.at)).ok()?;
+        (age < ttl).then_some((named.1, &decided.value, age))
     }
 
     /// What a phase made visible whose work need not be done again; it is noted where it must.
-    pub(super) fn end(&self, plan: &Plan, position: usize, told: Option<&str>) -> Option<&Value> {
+    pub(super) fn end(&self, plan: &Plan, position: usize, told: Option<&str>) -> Option<&Data> {
         let needs = &plan.phases[position].needs;
         let below = needs.iter().any(|need| self.renewed[*need].load(Ordering::Acquire));
         let end = told.filter(|_| !below && !self.undone[position]).and_then(|told| {
@@ -184,7 +188,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn record(seq: u64, event: &Value) -> Record {
+    fn record(seq: u64, event: &serde_json::Value) -> Record {
         let mut line = json!({ "v": 1, "seq": seq, "elapsed": 0.0, "at": "2026-11-24T00:00:00Z" });
         line.as_object_mut().unwrap().extend(event.as_object().unwrap().clone());
         serde_json::from_value(line).unwrap()
@@ -218,7 +222,7 @@ mod tests {
         Earlier::of(records)
     }
 
-    fn proves(earlier: &Earlier) -> Vec<(&str, &Value)> {
+    fn proves(earlier: &Earlier) -> Vec<(&str, &serde_json::Value)> {
         earlier.ends.iter().map(|((phase, _), outputs)| (phase.as_str(), &outputs["by"])).collect()
     }
 

@@ -10,11 +10,12 @@ use tokio::runtime::Handle;
 
 use super::executor::Executor;
 use super::recorder::Recorder;
-use super::recover::recover;
+use super::recover::{recover, told_logins};
 use super::resume::{Earlier, Resumption};
 use super::stages::{Memory, Shared};
 use crate::change::{Applier, KeepError, TakenBack};
 use crate::clock::Clock;
+use crate::database::server::Logins;
 use crate::disk::{self, AppendLog, DiskError, LockFile, Locked};
 use crate::event::{
     Event, EventLog, EventSink, Fanout, LogError, OverallStatus, ProgressBoard, RunId, SinkError,
@@ -181,12 +182,15 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
     for text in options.trusted.iter().flatten().cloned() {
         recorder.record(Event::Noted { phase: None, text });
     }
-    for event in recover(&options.sysroot, &journal_dir, (&run, &clock)) {
+    let logins = Logins::default();
+    let reaching = || told_logins(&logins, &plan, &options.secrets);
+    for event in recover(&options.sysroot, &journal_dir, (&run, &clock), reaching) {
         recorder.record(event);
     }
     // Killed in its first moments, it is still a run that began, and is known by its name.
     recorder.flush();
-    let applier = Applier::new(options.sysroot.clone(), &journal_dir, run.as_str(), clock.clone());
+    let reach = (options.sysroot.clone(), logins.clone());
+    let applier = Applier::reaching(reach, &journal_dir, run.as_str(), clock.clone());
     let context = Arc::new(RunContext {
         run: run.clone(),
         sysroot: options.sysroot,
@@ -202,6 +206,7 @@ pub async fn run(options: RunOptions) -> Result<RunEnd, RunError> {
         cancel: options.shutdown.cancel.clone(),
         abandon: options.shutdown.abandon.clone(),
         secrets: options.secrets,
+        logins,
         digests: Digests::default(),
         trusts_files: options.trusted.is_some(),
     });

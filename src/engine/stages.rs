@@ -1,8 +1,9 @@
 //! The four stages of one attempt: observe, decide or recall, apply through the journal, verify; then the gate.
 
-use std::future::Future;
-use std::pin::pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -15,7 +16,7 @@ use crate::cache::{
 use crate::change::{Applied, Applier, ApplyResult, Change, Reverted, TakenBack};
 use crate::diagnostic::Diagnostic;
 use crate::event::{
-    ChangeRecord, ChangeResult, Check, CheckState, DecisionSource, Event, Outcome, Stage,
+    ChangeRecord, ChangeResult, Check, CheckState, Data, DecisionSource, Event, Outcome, Stage,
     StageSeconds,
 };
 use crate::phase::{AnyKind, AnyPhase, Applicability, Context, PhaseError};
@@ -86,7 +87,7 @@ impl Stopwatch {
 pub(super) struct Done {
     pub(super) outcome: Outcome,
     pub(super) reason: Option<String>,
-    pub(super) outputs: Value,
+    pub(super) outputs: Data,
     /// Digest of all it was told, where its end outlasts the run.
     pub(super) told: Option<String>,
     /// True when something optional in it is not as wanted.
@@ -96,7 +97,7 @@ pub(super) struct Done {
 impl Done {
     /// An end that has nothing to show for it.
     pub(super) fn without_work(outcome: Outcome, reason: String) -> Self {
-        Self { outcome, reason: Some(reason), outputs: Value::Null, told: None, partial: false }
+        Self { outcome, reason: Some(reason), outputs: Data::default(), told: None, partial: false }
     }
 }
 
@@ -118,7 +119,7 @@ pub(super) async fn run(
     let (Applicability::Yes(observation) | Applicability::No { observation, .. }) = &observed;
     if !is_nothing(observation) {
         let observation = observation.clone();
-        cx.tell(Event::Observed { phase: cx.phase.clone(), observation });
+        cx.tell(Event::Observed { phase: cx.phase.clone(), observation: observation.into() });
     }
     if let Applicability::No { reason, .. } = observed {
         return Ok(Done::without_work(Outcome::NotApplicable, reason));
@@ -130,15 +131,10 @@ pub(super) async fn run(
         return Ok(Done { outputs, told, ..Done::without_work(Outcome::Success, reason) });
     }
     let decision = stage.run(Stage::Decide, decide(at, phase.as_mut(), shared, cx)).await?;
-    let mut outputs = match decision {
-        Value::Object(fields) => fields,
-        Value::Null => Map::new(),
-        other => Map::from_iter([("decision".to_owned(), other)]),
-    };
     let spec = plan.spec(position);
     let against = known_against(spec, phase.as_ref(), shared, cx).await;
     if let Some(reason) = against.map_err(|error| error.told())? {
-        let outputs = Value::Object(outputs);
+        let outputs = visible(decision, Map::new());
         return Ok(Done { outputs, ..Done::without_work(Outcome::Reverted, reason) });
     }
     let more = stage.run(Stage::Apply, apply(phase.as_mut(), shared, cx)).await?;
@@ -146,11 +142,24 @@ pub(super) async fn run(
     for check in &checks {
         cx.tell(Event::Checked { phase: cx.phase.clone(), check: check.clone() });
     }
-    outputs.extend(more);
     let partial = checks.iter().any(|check| check.is_bad() && check.optional);
     let (outcome, reason) = judge(&checks)?;
-    let done = Done { outcome, reason, outputs: Value::Object(outputs), told, partial };
+    let done = Done { outcome, reason, outputs: visible(decision, more), told, partial };
     accept(spec, phase.as_mut(), shared, cx, done).await
+}
+
+/// What others can see of a phase: the fields of its decision, and what it did beside that.
+fn visible(decision: Data, more: Map<String, Value>) -> Data {
+    if more.is_empty() && decision.is_object() {
+        return decision;
+    }
+    let mut fields = match &*decision {
+        Value::Object(fields) => fields.clone(),
+        Value::Null => Map::new(),
+        other => Map::from_iter([("decision".to_owned(), other.clone())]),
+    };
+    fields.extend(more);
+    Value::Object(fields).into()
 }
 
 /// Digest of all that a phase is told and works with, where its end outlasts the run. What always runs is always done.
@@ -159,14 +168,24 @@ fn told(plan: &Plan, position: usize, phase: &dyn AnyPhase, cx: &Context) -> Opt
         return None;
     }
     let kind = &plan.phases[position].kind;
-    let depends = Value::Object(phase.depends_on(cx).ok()?.into_iter().collect());
+    let depends = phase.depends_on(cx).ok()?;
     let manifest = Manifest::new(kind.name(), 1).with("with", phase.with());
-    Some(manifest.with("depends", &depends).key().to_string())
+    Some(manifest.with_dependencies(&depends).key().to_string())
 }
 
 /// Null, or an object without fields.
 fn is_nothing(value: &Value) -> bool {
     value.is_null() || value.as_object().is_some_and(Map::is_empty)
+}
+
+/// What work comes to that need not wait for anything; nothing of other work, which is then to be waited for. Most stages
+/// of most phases are such, and need no timer to be set for them.
+pub(super) async fn at_once<T>(mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    poll_fn(|task| match work.as_mut().poll(task) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// How long a stage must last before it is told of by itself.
@@ -187,10 +206,13 @@ impl Stages<'_> {
         let (cx, clock) = (self.cx, &self.cx.run.clock);
         let started = clock.instant();
         let mut work = pin!(work);
-        let soon = tokio::select! {
-            biased;
-            ended = &mut work => Some(ended),
-            () = tokio::time::sleep(LASTS) => None,
+        let soon = match at_once(work.as_mut()).await {
+            None => tokio::select! {
+                biased;
+                ended = &mut work => Some(ended),
+                () = tokio::time::sleep(LASTS) => None,
+            },
+            ended => ended,
         };
         let lasts = soon.is_none();
         let ended = if let Some(ended) = soon {
@@ -215,11 +237,11 @@ pub(super) async fn key_manifest(
     policy: &CachePolicy,
     cx: &Context,
 ) -> Result<Manifest, PhaseError> {
-    let depends = Value::Object(phase.depends_on(cx)?.into_iter().collect());
+    let depends = phase.depends_on(cx)?;
     let manifest = Manifest::new(kind.name(), kind.revision())
         .on(policy.scope, cx.run.facts.identity())
         .with("with", phase.with())
-        .with("depends", &depends);
+        .with_dependencies(&depends);
     with_inputs(manifest, policy, cx).await
 }
 
@@ -252,7 +274,7 @@ async fn decide(
     phase: &mut dyn AnyPhase,
     shared: &Shared,
     cx: &Context,
-) -> Result<Value, PhaseError> {
+) -> Result<Data, PhaseError> {
     let kind = &at.plan.phases[at.position].kind;
     let policy = &at.plan.spec(at.position).cache;
     if !at.plan.remembers(at.position) || !policy.on {
@@ -260,9 +282,8 @@ async fn decide(
         return tell_decision(cx, phase, DecisionSource::Run { key: None, miss: None }, decision);
     }
     let manifest = key_manifest(kind.as_ref(), phase, policy, cx).await?;
-    let key = manifest.key().to_string();
-    let held = (cx.run.clock.now(), policy.ttl);
-    if let Some((decision, age)) = shared.earlier.decision(&cx.phase, &key, held)
+    let key = || manifest.key().to_string();
+    if let Some((key, decision, age)) = shared.earlier.decision(cx, key, policy.ttl)
         && phase.recall(decision).is_ok()
     {
         let measured_by = shared.earlier.run().to_owned();
@@ -279,8 +300,8 @@ async fn decide(
                 Lookup::Hit { entry, age } => match phase.recall(&entry.decision) {
                     Ok(()) => {
                         let age_seconds = Some(age.as_secs_f64());
-                        let source =
-                            DecisionSource::Cache { key, age_seconds, measured_by: entry.run };
+                        let (key, measured_by) = (entry.key.to_string(), entry.run);
+                        let source = DecisionSource::Cache { key, age_seconds, measured_by };
                         return tell_decision(cx, phase, source, entry.decision);
                     }
                     Err(error) => Some(MissReason::Untrusted {
@@ -296,22 +317,23 @@ async fn decide(
     }
     let decision = phase.decide(cx).await?;
     let miss = miss.map(|reason| reason.to_string());
-    // What changed meanwhile may have been looked at before or after.
-    if key_manifest(kind.as_ref(), phase, policy, cx).await? != manifest {
+    // What changed meanwhile may have been looked at before or after. What can't be looked at has changed.
+    let now = key_manifest(kind.as_ref(), phase, policy, cx).await;
+    if !now.is_ok_and(|now| now == manifest) {
         cx.note("what its decision depends on changed while it was made: it is not remembered");
         return tell_decision(cx, phase, DecisionSource::Run { key: None, miss }, decision);
     }
     remember(shared, cx, kind.name(), (&manifest, policy), &decision);
-    tell_decision(cx, phase, DecisionSource::Run { key: Some(key), miss }, decision)
+    tell_decision(cx, phase, DecisionSource::Run { key: Some(key()), miss }, decision)
 }
 
 fn tell_decision(
     cx: &Context,
     phase: &dyn AnyPhase,
     source: DecisionSource,
-    decision: Value,
-) -> Result<Value, PhaseError> {
-    let told = phase.tell()?;
+    decision: impl Into<Data>,
+) -> Result<Data, PhaseError> {
+    let (told, decision) = (phase.tell()?, decision.into());
     cx.tell(Event::Decided { phase: cx.phase.clone(), source, decision: decision.clone(), told });
     Ok(decision)
 }
@@ -435,9 +457,10 @@ pub(super) async fn take_back(applier: &Applier, cx: &Context) -> usize {
 fn taken_back(one: &Reverted) -> ChangeResult {
     let left = |reason: String| ChangeResult::Left { reason };
     match &one.result {
-        TakenBack::Restored { .. } | TakenBack::AlreadyBack { .. } | TakenBack::Moot => {
-            ChangeResult::Reverted
-        }
+        TakenBack::Restored { .. }
+        | TakenBack::AlreadyBack { .. }
+        | TakenBack::Moot
+        | TakenBack::Ended { .. } => ChangeResult::Reverted,
         TakenBack::Gone { reason } => left(reason.clone()),
         TakenBack::Handed { run } => left(format!("run {run} has set it since")),
         TakenBack::Left { found } => {

@@ -198,6 +198,7 @@ impl Witness<'_> {
 
 fn ended(position: usize, outcome: Outcome) -> Input {
     let outputs = if outcome.is_good() { json!({ "of": position }) } else { Value::Null };
+    let outputs = outputs.into();
     Input::Ended(End { seconds: 0.1, outputs, ..End::bare(position, outcome, None) })
 }
 

@@ -106,13 +106,21 @@ impl Unit {
         let _told_on_every_way_out = stop.clone().drop_guard();
         let cx = self.cx.with_cancel(stop.clone());
         let timeout = self.plan.spec(self.position).timeout;
+        let (clock, started) = (&self.cx.run.clock, self.cx.run.clock.instant());
         let at = stages::At { plan: &self.plan, position: self.position, scope };
         let work = stages::run(at, &self.shared, &cx, &self.stopwatch);
         tokio::pin!(work);
+        let told = |ended: Result<_, String>| {
+            ended.map_err(|reason| Failure { outcome: Outcome::Failed, reason })
+        };
+        if let Some(ended) = stages::at_once(work.as_mut()).await {
+            return told(ended);
+        }
+        let left = timeout.saturating_sub(clock.instant() - started);
         let ended_badly = tokio::select! {
             biased;
-            ended = &mut work => return ended.map_err(|reason| Failure { outcome: Outcome::Failed, reason }),
-            () = tokio::time::sleep(timeout) => Failure {
+            ended = &mut work => return told(ended),
+            () = tokio::time::sleep(left) => Failure {
                 outcome: Outcome::TimedOut,
                 reason: format!("not done within its timeout of {}", humantime::format_duration(timeout)),
             },

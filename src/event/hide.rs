@@ -17,10 +17,10 @@ impl Event {
         }
         self.each_word(&mut |text| secrets.hide(text));
         match self {
-            Self::RunStarted { host: data, .. }
-            | Self::Observed { observation: data, .. }
+            Self::RunStarted { host, .. } => secrets.hide_in(host),
+            Self::Observed { observation: data, .. }
             | Self::Decided { decision: data, .. }
-            | Self::PhaseEnded { outputs: data, .. } => secrets.hide_in(data),
+            | Self::PhaseEnded { outputs: data, .. } => data.change(|data| secrets.hide_in(data)),
             Self::Measured { measurement, .. } => {
                 let mut detail = Value::Object(std::mem::take(&mut measurement.detail));
                 secrets.hide_in(&mut detail);

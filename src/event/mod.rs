@@ -5,6 +5,7 @@
 //! outcome. This module does not know who makes events or who reads them.
 
 mod check;
+mod data;
 mod gate;
 mod hide;
 mod id;
@@ -14,6 +15,7 @@ mod record;
 mod sink;
 
 pub use check::{Check, CheckState};
+pub use data::Data;
 pub use gate::{GateEnd, GateReport};
 pub use id::{NameError, PhaseName, RunId, is_matrix_value};
 pub use log::{EventLog, LogError, read_log};

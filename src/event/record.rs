@@ -14,7 +14,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Check, GateReport, Outcome, OverallStatus, PhaseName, RunId, Stage, StageSeconds};
+use super::{
+    Check, Data, GateReport, Outcome, OverallStatus, PhaseName, RunId, Stage, StageSeconds,
+};
 use crate::measure::model::Measurement;
 use crate::tuner::trial::Trial;
 
@@ -87,7 +89,7 @@ pub enum Event {
         /// Which phase.
         phase: PhaseName,
         /// Plain data with units.
-        observation: Value,
+        observation: Data,
     },
     /// What a phase concluded.
     Decided {
@@ -96,7 +98,7 @@ pub enum Event {
         /// Measured now, or remembered.
         source: DecisionSource,
         /// Plain data.
-        decision: Value,
+        decision: Data,
         /// The decision in a few words, with what it gained where that was measured.
         told: String,
     },
@@ -168,8 +170,8 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "StageSeconds::is_empty")]
         stages: StageSeconds,
         /// What the phases that need it can see of it.
-        #[serde(default, skip_serializing_if = "Value::is_null")]
-        outputs: Value,
+        #[serde(default, skip_serializing_if = "is_null")]
+        outputs: Data,
         /// Digest of all it was told, where its end outlasts the run: a run that is resumed need not repeat it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         told: Option<String>,
@@ -183,6 +185,10 @@ pub enum Event {
         /// The signal that cancelled it, when one did.
         signal: Option<String>,
     },
+}
+
+fn is_null(data: &Data) -> bool {
+    data.is_null()
 }
 
 /// What is run.

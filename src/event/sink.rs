@@ -32,6 +32,14 @@ pub trait EventSink: Send {
     /// When it can't go on; it is given no further record.
     fn accept(&mut self, record: &Record) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
+    /// The same where no other reader has the record: one that keeps what is in it need not copy that.
+    ///
+    /// # Errors
+    /// When it can't go on; it is given no further record.
+    fn take(&mut self, record: Record) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        self.accept(&record)
+    }
+
     /// All that has happened so far was taken: one that gathers what it writes does so now.
     ///
     /// # Errors
@@ -65,7 +73,10 @@ impl Fanout {
             let mut read_all = move || {
                 while let Ok(mut batch) = batches.recv() {
                     loop {
-                        batch.iter().try_for_each(|record| reader.accept(record))?;
+                        match Arc::try_unwrap(batch) {
+                            Ok(own) => own.into_iter().try_for_each(|one| reader.take(one))?,
+                            Err(shared) => shared.iter().try_for_each(|one| reader.accept(one))?,
+                        }
                         let Ok(next) = batches.try_recv() else { break };
                         batch = next;
                     }
@@ -82,10 +93,12 @@ impl Fanout {
 
     /// Hands on records in their order; a reader that has failed is passed over.
     pub fn send(&self, records: Vec<Record>) {
+        let Some((last, others)) = self.0.split_last() else { return };
         let batch = Arc::new(records);
-        for reader in &self.0 {
+        for reader in others {
             let _ = reader.queue.send(Arc::clone(&batch));
         }
+        let _ = last.queue.send(batch);
     }
 
     /// Waits until every reader has read all, and answers those that failed.

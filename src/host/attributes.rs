@@ -1,8 +1,13 @@
-//! Attributes of a process: affinity, niceness, open files. Read back of any, set on oneself only.
+//! Attributes of a process: affinity, niceness, limits. Read back of any, set on oneself only.
 //!
-//! A process that is to have attributes is told which, and sets them on itself before it starts threads: so
-//! no process changes another, and all threads inherit them. Whether they took effect is read from
-//! /proc/PID, not believed.
+//! A process that this program starts is told which it is to have, and sets them on itself before it starts threads,
+//! which inherit them. Whether they took effect is read from /proc/PID, not believed. Those of a process that runs
+//! already are set by `change`; what they are, how they are read and who may set them is known here.
+
+pub mod attribute;
+pub mod io_priority;
+pub mod living;
+pub mod right;
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};

@@ -329,6 +329,32 @@ pub async fn run(
     }
 }
 
+/// The same for callers that block: on a thread of its own, as theirs may be one that must not wait for another runtime.
+///
+/// # Errors
+/// When it can't be started or takes too long.
+pub fn run_blocking(
+    spec: &ProcessSpec,
+    limit: Duration,
+    output_limit: usize,
+) -> Result<Finished, ProcessError> {
+    let refused = |source| ProcessError::Start { program: spec.program.clone(), source };
+    let work = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.map_err(refused)?.block_on(run(
+            spec,
+            limit,
+            output_limit,
+            &CancellationToken::new(),
+        ))
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("process".to_owned());
+        let started = thread.spawn_scoped(scope, work).map_err(refused)?;
+        started.join().map_err(|_| refused(io::Error::other("its thread ended before it did")))?
+    })
+}
+
 /// Why a process is not waited for any more.
 enum Ended {
     Itself(io::Result<ExitStatus>),

@@ -42,3 +42,15 @@ pub fn in_plain_words(message: &str) -> String {
     };
     format!("{found}expected {plain}").replace("invalid type: sequence", "invalid type: list")
 }
+
+/// What helps where a text was expected and something else was written without quotes.
+#[must_use]
+pub fn in_quotes(message: &str) -> Option<String> {
+    let wants_text = message.ends_with("expected a string")
+        || message.ends_with("expected path string")
+        || message.ends_with("expected a string, a number or a boolean");
+    let is_plain = ["integer", "floating point", "boolean", "null", "unit"]
+        .iter()
+        .any(|kind| message.contains(&format!("invalid type: {kind}")));
+    (wants_text && is_plain).then(|| "if it is a text, write it in quotes".to_owned())
+}

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Dependencies, Digests, PhaseError, Service, Services};
 use crate::clock::Clock;
+use crate::database::server::Logins;
 use crate::database::{DatabaseUrl, SealedUrl};
 use crate::event::{Event, PhaseName, Progress, ProgressBoard, RunId};
 use crate::host::leash::Leash;
@@ -47,6 +48,8 @@ pub struct RunContext {
     pub abandon: CancellationToken,
     /// The values of the secrets that phases use.
     pub secrets: Secrets,
+    /// How phases reach the servers of which they change settings: the applier does as they do.
+    pub logins: Logins,
     /// Holds the processes that phases start to the life of the run.
     pub leash: Leash,
     /// Digests of the files that decisions depend on.
@@ -69,10 +72,27 @@ impl RunContext {
     /// # Errors
     /// When it can't be read.
     pub fn digest(&self, path: &Path) -> Result<String, PhaseError> {
-        self.digests.of(path).map_err(|error| {
-            PhaseError::because(format!("could not digest {}", path.display()), error)
-        })
+        self.digests.of(path).map_err(|error| undigested(path, error))
     }
+
+    /// BLAKE3 of the first of these files that there is; nothing when there is none.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub fn digest_first(
+        &self,
+        mut paths: impl Iterator<Item = PathBuf>,
+    ) -> Result<Option<String>, PhaseError> {
+        let digest = paths.find_map(|path| {
+            let digest = self.digests.of_file(&path).transpose()?;
+            Some(digest.map_err(|error| undigested(&path, error)))
+        });
+        digest.transpose()
+    }
+}
+
+fn undigested(path: &Path, error: std::io::Error) -> PhaseError {
+    PhaseError::because(format!("could not digest {}", path.display()), error)
 }
 
 /// What the phases that a phase needs made visible, all the way up.
@@ -100,6 +120,8 @@ pub struct Context {
     pub cancel: CancellationToken,
     /// True when what it decides is looked up and remembered.
     pub remembered: bool,
+    /// True when what it changes is put to the test of a gate, which leads it back and forth.
+    pub gated: bool,
     events: UnboundedSender<Event>,
 }
 
@@ -113,13 +135,19 @@ impl Context {
         cancel: CancellationToken,
         events: UnboundedSender<Event>,
     ) -> Self {
-        Self { phase, run, upstream, cancel, remembered: false, events }
+        Self { phase, run, upstream, cancel, remembered: false, gated: false, events }
     }
 
     /// The same for a phase whose decisions are remembered, or not.
     #[must_use]
     pub fn remembering(self, remembered: bool) -> Self {
         Self { remembered, ..self }
+    }
+
+    /// The same for a phase that has a gate, or none.
+    #[must_use]
+    pub fn gating(self, gated: bool) -> Self {
+        Self { gated, ..self }
     }
 
     /// Runs a process to its end, within `limit` and the life of the run; see [`process::run`].

@@ -4,11 +4,13 @@
 //! phase.
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+
+use crate::disk;
 
 /// The digests that were taken in a run, and the folders that were looked for.
 #[derive(Debug, Default)]
@@ -41,7 +43,20 @@ impl Digests {
     /// # Errors
     /// When it can't be read.
     pub fn of(&self, path: &Path) -> io::Result<String> {
-        let identity = Identity::of(&path.metadata()?);
+        self.as_it_is(path, &path.metadata()?)
+    }
+
+    /// The same where there may be no such file; nothing then.
+    ///
+    /// # Errors
+    /// When it is there and can't be read.
+    pub fn of_file(&self, path: &Path) -> io::Result<Option<String>> {
+        let file = path.metadata().ok().filter(Metadata::is_file);
+        file.map(|file| self.as_it_is(path, &file)).transpose()
+    }
+
+    fn as_it_is(&self, path: &Path, file: &Metadata) -> io::Result<String> {
+        let identity = Identity::of(file);
         let mut known = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((before, digest)) = known.get(path)
             && *before == identity
@@ -49,7 +64,7 @@ impl Digests {
             return Ok(digest.clone());
         }
         let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(File::open(path)?)?;
+        hasher.update_reader(disk::open_regular(path)?)?;
         let digest = hasher.finalize().to_hex().to_string();
         known.insert(path.to_owned(), (identity, digest.clone()));
         Ok(digest)
@@ -72,7 +87,6 @@ impl Digests {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk;
 
     #[test]
     fn a_file_that_has_changed_has_another_digest() {
@@ -80,11 +94,22 @@ mod tests {
         let path = dir.path().join("file");
         let digests = Digests::default();
         digests.of(&path).unwrap_err();
+        assert_eq!(digests.of_file(&path).unwrap(), None);
+        assert_eq!(digests.of_file(dir.path()).unwrap(), None);
         disk::replace(&path, b"one").unwrap();
         let one = digests.of(&path).unwrap();
         assert_eq!(one, blake3::hash(b"one").to_hex().to_string());
-        assert_eq!(digests.of(&path).unwrap(), one);
+        assert_eq!(digests.of_file(&path).unwrap(), Some(one.clone()));
         disk::replace(&path, b"two").unwrap();
         assert_ne!(digests.of(&path).unwrap(), one);
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("pipe");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = Digests::default().of(&path).unwrap_err();
+        assert!(error.to_string().contains("not a regular file"), "{error}");
     }
 }

@@ -7,6 +7,7 @@ mod attachment;
 mod context;
 mod contract;
 mod digests;
+mod erased;
 pub mod kind;
 mod registry;
 mod scratch;
@@ -14,7 +15,7 @@ mod service;
 mod verification_load;
 mod word;
 
-pub use attachment::{Attachment, Beforehand, in_plain_words};
+pub use attachment::{Attachment, Beforehand, in_plain_words, in_quotes};
 pub use context::{Context, RunContext, Upstream};
 pub use contract::{
     AnyKind, AnyPhase, Applicability, BoxFuture, Claim, Dependencies, Kind, PhaseError, WithError,
@@ -22,6 +23,6 @@ pub use contract::{
 pub use digests::Digests;
 pub use registry::{Registry, standard};
 pub use scratch::Scratch;
-pub use service::{Parameters, Ready, Service, Services};
+pub use service::{Parameters, Ready, SERVICE_PARAMETERS, Service, Services};
 pub use verification_load::{LoadError, LoadShape, VerificationLoad, capacity, setting};
 pub use word::Word;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::contract::Erased;
+use super::erased::Erased;
 use super::kind::{
-    Command, ConfigFile, CpuGovernor, DbPool, IntegrationTests, Readiness, ServiceStartup, Tune,
+    Command, ConfigFile, CpuGovernor, DbPool, DbSettings, IntegrationTests, Process, Readiness,
+    ServiceStartup, Tune,
 };
 use super::{AnyKind, Kind};
 
@@ -46,4 +47,6 @@ pub fn standard() -> Registry {
         .with::<IntegrationTests>()
         .with::<Command>()
         .with::<ConfigFile>()
+        .with::<DbSettings>()
+        .with::<Process>()
 }

@@ -10,7 +10,10 @@ use serde_json::Value;
 use super::{BoxFuture, PhaseError};
 use crate::event::PhaseName;
 
-/// What a service can be told, by name: `threads`, `batch_size`, `linger`, `pool_size`.
+/// The names of what a service can be told.
+pub const SERVICE_PARAMETERS: [&str; 5] = ["pool_size", "threads", "batch_size", "linger", "queue"];
+
+/// What a service is told, by name.
 pub type Parameters = BTreeMap<String, Value>;
 
 /// A service that has become ready.

@@ -64,7 +64,7 @@ pub fn is_known(pipeline: &Pipeline, phase: Option<&PhaseSpec>, reference: &Refe
         }
         Reference::Var { name } => pipeline.variable(name).is_some(),
         Reference::Matrix { name } => {
-            phase.is_some_and(|phase| phase.matrix.iter().any(|(axis, _)| axis == name))
+            phase.is_some_and(|phase| phase.matrix.iter().any(|choice| choice.axis == *name))
         }
         Reference::Host { .. } | Reference::Given => true,
         Reference::Nameless { .. } | Reference::Unknown { .. } | Reference::Broken => false,
@@ -241,7 +241,7 @@ impl Checker<'_> {
             let told = format!("phase `{of}` has no `matrix`");
             (told, "write it like `matrix: { size: [5, 10] }` beside `with`".to_owned())
         } else {
-            let axes = phase.matrix.iter().map(|(axis, _)| axis.as_str());
+            let axes = phase.matrix.iter().map(|choice| choice.axis.as_str());
             let help = did_you_mean(name, axes).unwrap_or_default();
             (format!("the matrix of `{of}` has no axis `{name}`"), help)
         };

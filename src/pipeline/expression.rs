@@ -3,20 +3,19 @@
 //! A text that is one expression, `"{{ vars.target }}"`, keeps the type of its value; any other text with
 //! expressions in it becomes a text. A name that is not defined is an error, never an empty text.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
-use minijinja::{Environment, ErrorKind, UndefinedBehavior};
-use serde_json::{Map, Value};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior, Value};
 
 use super::place::{Extent, Sources};
-use super::token::{Word, words_of_expression, words_of_text};
-use super::tree::{Node, Tree};
-use super::{comparison, sealed, secret, undefined};
+use super::scope::Frame;
+use super::token::{Word, parts, words_of_expression, words_of_text};
+use super::{comparison, sealed, undefined};
 use crate::diagnostic::Diagnostic;
 
 /// The expression engine, which knows no files and no templates but those given to it.
@@ -123,21 +122,6 @@ pub(super) const TESTS: [&str; 24] = [
     "undefined",
 ];
 
-/// What expressions can see.
-#[derive(Debug, Clone, Default)]
-pub struct Scope {
-    /// Environment variables.
-    pub env: Arc<Map<String, Value>>,
-    /// Facts of the host.
-    pub host: Arc<Value>,
-    /// Variables of the pipeline.
-    pub vars: Arc<Map<String, Value>>,
-    /// Outputs of phases that have ended.
-    pub phases: Map<String, Value>,
-    /// Which of the phases made from one by `matrix` it is.
-    pub matrix: Map<String, Value>,
-}
-
 /// The expression inside `{{ }}` when a text is one expression and nothing else.
 pub(super) fn sole_expression(text: &str) -> Option<&str> {
     let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
@@ -152,7 +136,7 @@ fn evaluated(text: &str) -> Range<usize> {
 
 /// True when there is anything to evaluate in a text.
 pub(super) fn is_dynamic(text: &str) -> bool {
-    text.contains("{{") || text.contains("{%")
+    text.contains('{') && (text.contains("{{") || text.contains("{%"))
 }
 
 /// The names in the expressions of a text that are not given a value in it.
@@ -187,112 +171,20 @@ fn is_refused(expression: &str, kind: ErrorKind) -> bool {
     tried.is_err_and(|error| error.kind() == kind)
 }
 
-/// What expressions can see, ready for any number of them.
-#[derive(Debug, Clone)]
-pub struct Frame {
-    /// What all phases see.
-    shared: minijinja::Value,
-    context: minijinja::Value,
-}
-
-impl Scope {
-    /// The scope for any number of expressions.
-    #[must_use]
-    pub fn frame(&self) -> Frame {
-        let shared = minijinja::context! {
-            env => minijinja::Value::from(Serde(&*self.env)),
-            host => minijinja::Value::from(Serde(&*self.host)),
-            vars => minijinja::Value::from(Serde(&*self.vars)),
-            phases => minijinja::Value::from(Serde(&self.phases)),
-        };
-        Frame::new(shared, minijinja::Value::from(Serde(&self.matrix)))
-    }
-}
-
-impl Frame {
-    fn new(shared: minijinja::Value, matrix: minijinja::Value) -> Self {
-        let context = minijinja::context! { matrix => matrix, ..shared.clone() };
-        Self { shared, context }
-    }
-
-    /// The same for one of the phases that `matrix` made.
-    #[must_use]
-    pub fn with_matrix(&self, matrix: &[(String, Value)]) -> Self {
-        let matrix: Map<String, Value> = matrix.iter().cloned().collect();
-        Self::new(self.shared.clone(), minijinja::Value::from(Serde(&matrix)))
-    }
-}
-
-/// The value of a tree with every expression in it evaluated, and its marker in place of every secret.
-///
-/// # Errors
-/// Every expression that can't be, with its place.
-pub fn render(node: &Node, scope: &Scope, sources: &Sources) -> Result<Value, Vec<Diagnostic>> {
-    render_node(node, &scope.frame(), sources)
-}
-
-/// Like [`render`], where more than one tree is evaluated in a scope.
-///
-/// # Errors
-/// Every expression that can't be evaluated, with its place.
-pub fn render_node(
-    node: &Node,
-    frame: &Frame,
-    sources: &Sources,
-) -> Result<Value, Vec<Diagnostic>> {
-    let mut wrong = Vec::new();
-    let value = render_in(node, &frame.context, sources, &mut wrong);
-    if wrong.is_empty() { Ok(value) } else { Err(wrong) }
-}
-
-fn render_in(
-    node: &Node,
-    context: &minijinja::Value,
-    sources: &Sources,
-    wrong: &mut Vec<Diagnostic>,
-) -> Value {
-    match &node.tree {
-        Tree::Text(text) => render_text(text, context).unwrap_or_else(|error| {
-            wrong.push(error.at(sources, node.span, text));
-            Value::Null
-        }),
-        Tree::List(items) => Value::Array(
-            items.iter().map(|item| render_in(item, context, sources, wrong)).collect(),
-        ),
-        Tree::Map(entries) => match secret::form(node) {
-            Some(Ok(secret)) => Value::String(secret.marker()),
-            // Told when the pipeline was checked.
-            Some(Err(_)) => Value::Null,
-            None => Value::Object(
-                entries
-                    .iter()
-                    .map(|(key, _, node)| (key.clone(), render_in(node, context, sources, wrong)))
-                    .collect(),
-            ),
-        },
-        Tree::Null | Tree::Bool(_) | Tree::Number(_) => node.to_value(),
-    }
-}
-
-fn render_text(text: &str, context: &minijinja::Value) -> Result<Value, Trouble> {
-    if !is_dynamic(text) {
-        return Ok(Value::String(text.to_owned()));
-    }
+/// The value of a text that is one expression.
+pub(super) fn value_of(text: &str, context: &Value) -> Result<Value, Trouble> {
     let part = evaluated(text);
-    if sole_expression(text).is_some() {
-        let value =
-            evaluate(&text[part.clone()], context).map_err(|trouble| trouble.in_part(&part))?;
-        return serde_json::to_value(&value).map_err(|error| {
-            let told = format!("`{}` has no plain value: {error}", &text[part.clone()]);
-            Trouble { message: told, part: part.clone(), ..Trouble::default() }
-        });
-    }
-    let rendered = within_length(text).and_then(|()| Ok(ENGINE.render_str(text, context)?));
-    let rendered =
-        rendered.map_err(|error| Trouble::of(&error, text, &words_of_text(text), context))?;
-    match sealed::of_text(text, context).or_else(|| comparison::of_text(text, context)) {
+    evaluate(&text[part.clone()], context).map_err(|trouble| trouble.in_part(&part))
+}
+
+/// A text with the values of its expressions in their places.
+pub(super) fn joined(text: &str, context: &Value) -> Result<String, Trouble> {
+    within_length(text).map_err(|error| Trouble::of_engine(&error, text))?;
+    let rendered = forgiving(text, words_of_text, context, |text| ENGINE.render_str(text, context));
+    let (rendered, text) = rendered?;
+    match sealed::of_text(&text, context).or_else(|| comparison::of_text(&text, context)) {
         Some(trouble) => Err(trouble),
-        None => Ok(Value::String(rendered)),
+        None => Ok(rendered),
     }
 }
 
@@ -308,24 +200,62 @@ pub fn evaluate_condition(expression: &str, frame: &Frame) -> Result<bool, Troub
 #[must_use]
 pub fn doubt_condition(expression: &str, frame: &Frame) -> Option<Trouble> {
     let context = &frame.context;
-    sealed::of_expression(expression, context).or_else(|| comparison::of_known(expression, context))
+    sealed::of_expression(expression, context)
+        .or_else(|| comparison::of_known(expression, context))
+        .or_else(|| constant_trouble(expression, context))
 }
 
-fn evaluate(expression: &str, context: &minijinja::Value) -> Result<minijinja::Value, Trouble> {
-    let words = || words_of_expression(expression);
-    let value = within_length(expression)
-        .and_then(|()| Ok(ENGINE.compile_expression(expression)?.eval(context)?))
-        .map_err(|error| Trouble::of(&error, expression, &words(), context))?;
+/// What is wrong with a part of a condition that names nothing, such as `1 / 0 > 1`, and so can only fail.
+fn constant_trouble(condition: &str, context: &Value) -> Option<Trouble> {
+    parts(condition).into_iter().find_map(|part| {
+        let text = &condition[part.clone()];
+        let names_something =
+            words_of_expression(text).iter().any(|word| matches!(word, Word::Chain(_)));
+        if text.trim().is_empty() || names_something {
+            return None;
+        }
+        Some(evaluate(text, context).err()?.in_part(&part))
+    })
+}
+
+fn evaluate(expression: &str, context: &Value) -> Result<Value, Trouble> {
+    within_length(expression).map_err(|error| Trouble::of_engine(&error, expression))?;
+    let made = forgiving(expression, words_of_expression, context, |text| {
+        ENGINE.compile_expression(text)?.eval(context)
+    });
+    let (value, expression) = made?;
     if value.is_undefined() {
         let told = format!("`{expression}` is not defined");
         let whole = Some(0..expression.len());
-        let found = undefined::missing(expression, &words(), context, (&told, whole));
+        let words = words_of_expression(&expression);
+        let found = undefined::missing(&expression, &words, context, (&told, whole));
         let part = 0..expression.len();
         let whole = Trouble { message: told, part, ..Trouble::default() };
         return Err(found.unwrap_or(whole));
     }
-    let trouble = sealed::of_expression(expression, context);
-    trouble.or_else(|| comparison::of_expression(expression, context)).map_or(Ok(value), Err)
+    let trouble = sealed::of_expression(&expression, context);
+    trouble.or_else(|| comparison::of_expression(&expression, context)).map_or(Ok(value), Err)
+}
+
+/// What `make` makes of a text, and of which text it did: where a name is missing whose users say what becomes of it
+/// when it is, of one in which their names end there.
+fn forgiving<'a, T>(
+    text: &'a str,
+    words: impl Fn(&str) -> Vec<Word<'_>>,
+    context: &Value,
+    make: impl Fn(&str) -> Result<T, minijinja::Error>,
+) -> Result<(T, Cow<'a, str>), Trouble> {
+    let error = match make(text) {
+        Ok(value) => return Ok((value, Cow::Borrowed(text))),
+        Err(error) => error,
+    };
+    if error.kind() == ErrorKind::UndefinedError
+        && let Some(shorter) = undefined::shortened(text, &words(text), context)
+        && let Ok(value) = make(&shorter)
+    {
+        return Ok((value, Cow::Owned(shorter)));
+    }
+    Err(Trouble::of(&error, text, &words(text), context))
 }
 
 fn within_length(text: &str) -> Result<(), Box<minijinja::Error>> {
@@ -375,12 +305,7 @@ impl Trouble {
     }
 
     /// The same, with the name where it is one that is missing.
-    fn of(
-        error: &minijinja::Error,
-        text: &str,
-        words: &[Word<'_>],
-        context: &minijinja::Value,
-    ) -> Self {
+    fn of(error: &minijinja::Error, text: &str, words: &[Word<'_>], context: &Value) -> Self {
         let missing = (error.kind() == ErrorKind::UndefinedError)
             .then(|| {
                 let said = (error.detail().unwrap_or_default(), error.range());

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::model::PhaseSpec;
+use super::model::{Choice, PhaseSpec};
 use super::place::Extent;
 use super::shape::{Entries, Reader};
+use super::spelling;
 use super::tree::{Node, Tree};
 use crate::event::{PhaseName, is_matrix_value};
 
@@ -83,8 +84,8 @@ impl Reader {
     fn axis_value(&mut self, item: &Node) -> Option<String> {
         let help = "use numbers, `true`, `false`, or texts of letters, digits, `_`, `.` and `-`";
         let text = match &item.tree {
-            Tree::Number(number) => number.to_string(),
-            Tree::Bool(truth) => truth.to_string(),
+            Tree::Number(_) | Tree::Bool(_) => spelling::of_node(item, &self.sources)
+                .map_or_else(|| item.to_value().to_string(), str::to_owned),
             Tree::Text(text) => text.clone(),
             Tree::Null | Tree::List(_) | Tree::Map(_) => {
                 let told = format!("a value of an axis can't be {}", item.kind());
@@ -129,8 +130,12 @@ impl Reader {
             let mut one = spec.clone();
             one.name.value = value;
             one.matrix = chosen
-                .iter()
-                .map(|(name, (_, value))| ((*name).to_owned(), value.clone()))
+                .into_iter()
+                .map(|(axis, (text, value))| Choice {
+                    axis: axis.to_owned(),
+                    value: value.clone(),
+                    text: text.clone(),
+                })
                 .collect();
             phases.push(one);
         }

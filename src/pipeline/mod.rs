@@ -16,10 +16,14 @@ mod parse;
 mod place;
 mod policy;
 mod reference;
+mod render;
+mod room;
 pub mod schema;
+mod scope;
 mod sealed;
 mod secret;
 mod shape;
+mod spelling;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -28,15 +32,16 @@ mod undefined;
 
 pub use check::is_known;
 pub use cycle::order;
-pub use expression::{
-    Frame, Scope, Trouble, doubt_condition, evaluate_condition, render, render_node,
-};
+pub use expression::{Trouble, doubt_condition, evaluate_condition};
 pub use model::{
-    CachePolicy, CacheScope, Condition, Defaults, Gate, GateObjective, Need, PhaseSpec, Pipeline,
-    Retry, Spot, Variable,
+    CachePolicy, CacheScope, Choice, Condition, Defaults, Gate, GateObjective, Need, PhaseSpec,
+    Pipeline, Retry, Spot, Variable,
 };
 pub use parse::{Draft, draft, draft_text, read, read_text};
 pub use place::{Extent, Sources};
 pub use reference::{Mention, Reference, mentions};
+pub use render::{Rendered, render, render_alone};
+pub use room::Room;
+pub use scope::{Frame, Scope};
 pub use secret::secrets;
 pub use tree::{Node, Tree, parse_scalar, parse_yaml};

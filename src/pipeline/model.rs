@@ -249,6 +249,17 @@ impl fmt::Display for GateObjective {
     }
 }
 
+/// The value that a phase made by `matrix` has on one axis.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choice {
+    /// The axis.
+    pub axis: String,
+    /// The value.
+    pub value: Value,
+    /// As it is spelled in the file, and stands in the name of the phase.
+    pub text: String,
+}
+
 /// A condition, as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
@@ -285,8 +296,8 @@ pub struct PhaseSpec {
     pub cache: Arc<CachePolicy>,
     /// What its changes must show before they are kept.
     pub gate: Option<Box<Spot<Gate>>>,
-    /// Which of the phases made from one by `matrix` it is: each axis with its value; empty for any other phase.
-    pub matrix: Vec<(String, Value)>,
+    /// Which of the phases made from one by `matrix` it is; empty for any other phase.
+    pub matrix: Vec<Choice>,
     /// Resources that no two running phases share.
     pub exclusive: Vec<String>,
 }

@@ -40,6 +40,14 @@ impl Extent {
         self.source == other.source && self.start >= other.start && self.end <= other.end
     }
 
+    /// True when any of `sorted`, which do not overlap each other in part, is all in this one.
+    #[must_use]
+    pub fn holds_any(self, sorted: &[Self]) -> bool {
+        let first =
+            sorted.partition_point(|one| (one.source, one.start) < (self.source, self.start));
+        sorted.get(first).is_some_and(|one| one.is_within(self))
+    }
+
     /// The bytes, in whichever source it is.
     #[must_use]
     pub fn bytes(self) -> Range<usize> {
@@ -127,6 +135,17 @@ impl From<Arc<Source>> for Sources {
 mod tests {
     use super::*;
     use std::path::Path;
+
+    #[test]
+    fn what_is_held_is_found_among_many() {
+        let sorted = [2..4, 10..12, 10..12, 20..30].map(Extent::of);
+        for (place, held) in
+            [(0..5, true), (3..9, false), (4..12, true), (21..30, false), (30..40, false)]
+        {
+            assert_eq!(Extent::of(place.clone()).holds_any(&sorted), held, "{place:?}");
+        }
+        assert!(!Extent::of(0..50).in_source(1).holds_any(&sorted));
+    }
 
     #[test]
     fn a_part_of_a_character_is_the_whole_character() {

@@ -9,8 +9,8 @@ use std::ops::Range;
 use minijinja::Value;
 
 use super::expression::Trouble;
+use super::scope::{Names, holds_marker};
 use super::token::{Chain, Token, Word, blocks, token, words_of_expression};
-use crate::secret;
 
 /// Words that choose between values, and look into none.
 const CHOOSING: [&str; 11] =
@@ -53,6 +53,11 @@ fn offence(text: &str) -> Option<Range<usize>> {
         at = range.end;
         let next = token(text, at);
         let is_fine = match found {
+            // What hangs on a name may be called anything.
+            Token::Name(_) if before == Token::Sign(b'.') => {
+                !matches!(next, Some((Token::Sign(b'('), _)))
+            }
+            Token::Name("for" | "set" | "in" | "filter" | "with") => false,
             Token::Name(name) if before == Token::Sign(b'|') || before == Token::Name("is") => {
                 ASKING.contains(&name) || name == "none"
             }
@@ -66,7 +71,7 @@ fn offence(text: &str) -> Option<Range<usize>> {
             Token::Sign(b'[') => matches!(next, Some((Token::Text(_), _))),
             Token::Sign(sign) => b"~+(),.|]".contains(&sign),
         };
-        if !is_fine || matches!(found, Token::Name("for" | "set" | "in" | "filter" | "with")) {
+        if !is_fine {
             return Some(range);
         }
         before = found;
@@ -76,6 +81,14 @@ fn offence(text: &str) -> Option<Range<usize>> {
 
 /// Whether a name, or what it hangs on, is a secret or has one in it.
 fn holds_secret(chain: &Chain<'_>, context: &Value) -> bool {
+    let known = context.get_attr("vars").ok();
+    let known = known.as_ref().and_then(|vars| vars.downcast_object_ref::<Names>());
+    // Most variables hold none, and some are large.
+    if let ([("vars", _), (name, _), ..], Some(known)) = (&chain.parts[..], known)
+        && known.is_sealed(name) == Some(false)
+    {
+        return false;
+    }
     let mut value = context.clone();
     for (part, _) in &chain.parts {
         let Ok(next) = value.get_attr(part) else { return false };
@@ -84,5 +97,5 @@ fn holds_secret(chain: &Chain<'_>, context: &Value) -> bool {
         }
         value = next;
     }
-    secret::stands_in(&value.to_string())
+    holds_marker(&value)
 }

@@ -11,20 +11,21 @@ use crate::diagnostic::{Source, Style, render as draw};
 
 fn scope() -> Scope {
     let object = |value: Value| value.as_object().cloned().unwrap_or_else(Map::new);
-    Scope {
-        env: object(json!({ "HOME": "/root" })).into(),
-        host: json!({ "cpus": 4 }).into(),
-        vars: object(json!({ "list": [1, 2], "name": "x", "off": false })).into(),
-        phases: object(json!({ "pool": { "size": 7 } })),
-        matrix: object(json!({ "size": 5 })),
+    let env = object(json!({ "HOME": "/root", "LATIN": null }));
+    let mut scope = Scope::new(&env, json!({ "cpus": 4 }));
+    for (name, value) in object(json!({ "list": [1, 2], "name": "x", "off": false })) {
+        scope.set(&name, value, None);
     }
+    let size = Choice { axis: "size".to_owned(), value: json!(5), text: "5".to_owned() };
+    scope.seeing(object(json!({ "pool": { "size": 7 } })), &[size])
 }
 
 /// The value of a text in a `with`.
 fn value(text: &str) -> Result<Value, String> {
     let source = Source::new(Path::new("p.yaml"), json!(text).to_string());
     let node = parse_yaml(&source, "of a test").map_err(|error| error.to_string())?;
-    render(&node, &scope(), &Sources::from(source)).map_err(|wrong| wrong[0].to_string())
+    let rendered = render(&node, &scope().frame(), &Sources::from(source), &mut Room::of_a_phase());
+    rendered.map(|made| made.value).map_err(|wrong| wrong[0].to_string())
 }
 
 #[test]
@@ -55,6 +56,47 @@ fn a_name_that_is_not_defined_is_an_error_wherever_it_stands() {
     let frame = scope().frame();
     assert!(evaluate_condition("vars.nothing", &frame).is_err());
     assert_eq!(evaluate_condition("host.cpus > 3 and not vars.off", &frame).ok(), Some(true));
+}
+
+#[test]
+fn a_default_and_a_test_count_for_all_of_a_name_of_which_a_part_is_missing() {
+    for (text, wanted) in [
+        ("{{ phases.none.code | default(9) }}", json!(9)),
+        ("{{ phases['none']['code'].more | d(9) + 1 }}", json!(10)),
+        ("{{ phases.none.code is defined }}", json!(false)),
+        (
+            "a {{ vars.none.a.b|default(vars.name) }} {{ phases.pool.size | default(1) }}",
+            json!("a x 7"),
+        ),
+    ] {
+        assert_eq!(value(text), Ok(wanted), "{text}");
+    }
+    for text in ["{{ phases.none.code }}", "{{ phases.none.code + phases.none.code | default(9) }}"]
+    {
+        let told = value(text).unwrap_err();
+        assert!(told.contains("`phases.none` is not defined"), "{text}: {told}");
+    }
+}
+
+#[test]
+fn a_variable_of_the_environment_that_is_no_text_is_told_as_that_and_not_as_undefined() {
+    for text in ["{{ env.LATIN }}", "a{{ env.LATIN | default('b') }}"] {
+        let told = value(text).unwrap_err();
+        assert!(told.contains("`LATIN` is not UTF-8"), "{text}: {told}");
+    }
+}
+
+#[test]
+fn an_expression_makes_no_more_than_there_is_room_for() {
+    for (text, limit) in [
+        ("{{ [[0] * 90000, 1] * 90 }}", "more than 1000000 values"),
+        (&format!("{{{{ {}1{} }}}}", "[".repeat(66), "]".repeat(66)), "more than 64 levels deep"),
+    ] {
+        let told = value(text).unwrap_err();
+        assert!(told.contains(limit), "{text}: {told}");
+    }
+    let all = |text: &str| value(text).map(|value| value.as_array().map_or(0, Vec::len));
+    assert_eq!(all("{{ [0] * 90000 }}"), Ok(90000));
 }
 
 #[test]
@@ -105,6 +147,13 @@ fn values_of_two_kinds_have_no_order_where_they_are_really_compared() {
     let doubt = |text: &str| doubt_condition(text, &scope().frame()).map(|found| found.message);
     assert!(doubt("phases.later.code == 0 and env.ANY > 5").unwrap().contains("`env.ANY > 5`"));
     assert_eq!(doubt("phases.later.code > 5"), None);
+    assert!(doubt("phases.later.code == 0 and 1 / 0 > 1").unwrap().contains("1 / 0"));
+    assert!(doubt("not ('a' | int == 3) or phases.later.code").unwrap().contains("no value"));
+    for fine in
+        ["phases.later.x is not odd and 1 < 2", "phases.later.x not in [1, 2] or 'a' == 'b'"]
+    {
+        assert_eq!(doubt(fine), None, "{fine}");
+    }
     assert_eq!(doubt("env.ANY | int > phases.later.code"), None);
 }
 

@@ -60,6 +60,26 @@ pub(super) fn blocks(text: &str) -> Vec<Range<usize>> {
     found
 }
 
+/// What stands between the `and`, `or` and `not` of a condition, outside of brackets.
+pub(super) fn parts(condition: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let (mut at, mut start, mut depth) = (0, 0, 0_usize);
+    while let Some((token, range)) = token(condition, at) {
+        at = range.end;
+        match token {
+            Token::Sign(b'(' | b'[' | b'{') => depth += 1,
+            Token::Sign(b')' | b']' | b'}') => depth = depth.saturating_sub(1),
+            Token::Name("and" | "or" | "not") if depth == 0 => {
+                found.push(start..range.start);
+                start = at;
+            }
+            _ => {}
+        }
+    }
+    found.push(start..condition.len());
+    found
+}
+
 /// The words of an expression that stands by itself.
 pub(super) fn words_of_expression(text: &str) -> Vec<Word<'_>> {
     let mut words = Vec::new();

@@ -182,6 +182,12 @@ fn explain(error: &serde_yaml::Error) -> (String, &'static str) {
         );
     }
     let mut told = error.to_string();
+    if told.contains("budget breached: Documents") {
+        return (
+            "more than one document stands in it".to_owned(),
+            "a file is one document: put each of the others into a file of its own, without `---`",
+        );
+    }
     // By its words: the reader wraps a limit that an alias went beyond in another error.
     if told.contains("budget breached") || told.contains("alias replay") {
         return (
@@ -228,7 +234,12 @@ fn span_in(text: &str, location: &Location) -> Range<usize> {
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Tree>::deserialize(deserializer)?;
-        Ok(Self { tree: spanned.value, span: raw_span(&spanned.referenced) })
+        // Of what an alias repeats, the place is that of the alias; but how a number is spelled is told where it is.
+        let place = match spanned.value {
+            Tree::Bool(_) | Tree::Number(_) => &spanned.defined,
+            _ => &spanned.referenced,
+        };
+        Ok(Self { span: raw_span(place), tree: spanned.value })
     }
 }
 

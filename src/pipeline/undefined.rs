@@ -34,6 +34,31 @@ pub(super) fn missing(
     one.or(found.first()).map(|one| one.told(text))
 }
 
+/// The text in which chains of names that hang on something missing, and of which the text says what becomes of them
+/// when they are, end where they are missing: `phases.x.code | default(9)` gives 9 when there is no `phases.x`, and
+/// `is defined` asks for all of a chain. Nothing where there is no such chain. All places stay the same.
+pub(super) fn shortened(text: &str, words: &[Word<'_>], context: &Value) -> Option<String> {
+    let mut made: Option<String> = None;
+    for word in words {
+        let Word::Chain(chain) = word else { continue };
+        let Some(missing) = look_up(chain, context) else { continue };
+        let (end, last) = (missing.end(text), missing.chain_end(text));
+        if end < last && is_cared_for(&text[last..]) {
+            made.get_or_insert_with(|| text.to_owned())
+                .replace_range(end..last, &" ".repeat(last - end));
+        }
+    }
+    made
+}
+
+/// Whether what follows a name says what becomes of it when it is missing, by `default` or a test.
+fn is_cared_for(after: &str) -> bool {
+    let after = after.trim_start();
+    let filter = after.strip_prefix('|').map_or("", str::trim_start);
+    let filter = filter.split(|c: char| !c.is_alphanumeric()).next();
+    matches!(filter, Some("default" | "d")) || after.starts_with("is ")
+}
+
 /// A chain of names of which one is not there.
 struct Missing<'a> {
     /// Up to the name that is not there.
@@ -44,6 +69,8 @@ struct Missing<'a> {
     /// True for a name of the environment.
     is_variable: bool,
     at: Range<usize>,
+    /// The last name of the chain.
+    last: Range<usize>,
 }
 
 fn look_up<'a>(chain: &Chain<'a>, context: &Value) -> Option<Missing<'a>> {
@@ -58,27 +85,34 @@ fn look_up<'a>(chain: &Chain<'a>, context: &Value) -> Option<Missing<'a>> {
         if next.is_undefined() {
             let is_variable = *root == "env" && step == 1;
             let whole = start.start..at.end;
-            return Some(Missing { whole, name, inside: value, is_variable, at: at.clone() });
+            let last = chain.parts.last().map_or_else(|| at.clone(), |(_, last)| last.clone());
+            return Some(Missing { whole, name, inside: value, is_variable, at: at.clone(), last });
         }
         value = next;
     }
     None
 }
 
+fn name_end(text: &str, name: &Range<usize>) -> usize {
+    let is_quoted = text[name.end..].starts_with(['\'', '"']);
+    let close = text[name.end..].find(']').filter(|_| is_quoted);
+    name.end + close.map_or(0, |close| close + 1)
+}
+
 impl Missing<'_> {
-    /// Whether the expression says what becomes of it when it is missing, by `default` or a test.
+    /// Whether the expression says what becomes of it when it is missing.
     fn is_cared_for(&self, text: &str) -> bool {
-        let after = text[self.end(text)..].trim_start();
-        let filter = after.strip_prefix('|').map_or("", str::trim_start);
-        let filter = filter.split(|c: char| !c.is_alphanumeric()).next();
-        matches!(filter, Some("default" | "d")) || after.starts_with("is ")
+        is_cared_for(&text[self.end(text)..])
     }
 
     /// Where its name ends, the bracket that it may stand in included.
     fn end(&self, text: &str) -> usize {
-        let is_quoted = text[self.at.end..].starts_with(['\'', '"']);
-        let close = text[self.at.end..].find(']').filter(|_| is_quoted);
-        self.at.end + close.map_or(0, |close| close + 1)
+        name_end(text, &self.at)
+    }
+
+    /// Where the names end that hang on it.
+    fn chain_end(&self, text: &str) -> usize {
+        name_end(text, &self.last)
     }
 
     fn told(&self, text: &str) -> Trouble {

@@ -10,7 +10,10 @@ use super::with::{Known, Withs, unknown_facts};
 use super::{Plan, PlannedPhase, Selection, secret};
 use crate::diagnostic::{Diagnostic, Diagnostics, Source, did_you_mean};
 use crate::phase::{Claim, Registry};
-use crate::pipeline::{Draft, Need, Pipeline, Reference, Scope, Variable, is_known, order, render};
+use crate::pipeline::{
+    Draft, Need, Pipeline, Reference, Rendered, Room, Scope, Variable, is_known, order,
+    parse_scalar, render,
+};
 
 /// What a pipeline is bound to.
 pub struct Binding<'a> {
@@ -18,10 +21,10 @@ pub struct Binding<'a> {
     pub registry: &'a Registry,
     /// What expressions see as `host`.
     pub host: Value,
-    /// What expressions see as `env`.
+    /// What expressions see as `env`; nothing (`null`) in place of a value that is no text.
     pub env: Map<String, Value>,
-    /// Variables set on the command line, in place of those of the file.
-    pub set: Vec<(String, Value)>,
+    /// Variables set on the command line, in place of those of the file, as they are written there.
+    pub set: Vec<(String, String)>,
     /// Which phases run.
     pub selection: Selection,
 }
@@ -42,7 +45,7 @@ pub fn bind_draft(draft: Draft, binding: Binding<'_>) -> Result<Plan, Diagnostic
     let Draft { pipeline, mut found } = draft;
     let Some(mut pipeline) = pipeline else { return Err(Diagnostics(found)) };
     let Binding { registry, host, env, set, selection } = binding;
-    let mut scope = Scope { env: Arc::new(env), host: Arc::new(host), ..Scope::default() };
+    let mut scope = Scope::new(&env, host);
     let named: BTreeSet<String> = set.iter().map(|(name, _)| name.clone()).collect();
     let spoiled = set_variables(&pipeline, set, &mut scope, &mut found);
     let needs: Vec<Vec<usize>> = std::mem::take(&mut pipeline.needs)
@@ -55,6 +58,7 @@ pub fn bind_draft(draft: Draft, binding: Binding<'_>) -> Result<Plan, Diagnostic
     let mut bound = Vec::with_capacity(pipeline.phases.len());
     let mut claims = Vec::new();
     let mut attached: Vec<Arc<Source>> = Vec::new();
+    let mut attached_names = HashSet::new();
     let dir = pipeline.path.parent().unwrap_or(Path::new(""));
     for (position, phase) in pipeline.phases.iter().enumerate() {
         let name = phase.uses.value.as_str();
@@ -65,7 +69,7 @@ pub fn bind_draft(draft: Draft, binding: Binding<'_>) -> Result<Plan, Diagnostic
                 claims.extend(claimed.into_iter().map(|claim| (claim, position)));
                 if selected[position]
                     && let Some(source) = withs.attachment(position, known, dir)
-                    && attached.iter().all(|other| other.name != source.name)
+                    && attached_names.insert(source.name.clone())
                 {
                     attached.push(source);
                 }
@@ -104,13 +108,14 @@ pub fn bind_draft(draft: Draft, binding: Binding<'_>) -> Result<Plan, Diagnostic
 /// Evaluates the variables, each after those it refers to. Answers those that have no value, which has been told.
 fn set_variables(
     pipeline: &Pipeline,
-    set: Vec<(String, Value)>,
+    set: Vec<(String, String)>,
     scope: &mut Scope,
     found: &mut Vec<Diagnostic>,
 ) -> HashSet<String> {
-    for (name, value) in set {
+    for (name, text) in set {
         if pipeline.variable(&name).is_some() {
-            Arc::make_mut(&mut scope.vars).insert(name, value);
+            let value = parse_scalar(&text);
+            scope.set(&name, value, Some(&Value::String(text)));
         } else if pipeline.is_whole() {
             let known = pipeline.vars.iter().map(|one| one.name.value.as_str());
             let help = did_you_mean(&name, known)
@@ -121,10 +126,13 @@ fn set_variables(
     }
     let (order, circles) = order_variables(pipeline, scope);
     let mut spoiled = HashSet::new();
+    let mut room = Room::of_variables();
+    let mut is_full = false;
     for variable in order {
         let name = &variable.name.value;
-        let facts = unknown_facts(pipeline, &variable.mentions, &scope.host);
-        let is_wrong = !facts.is_empty()
+        let facts = unknown_facts(pipeline, &variable.mentions, scope.facts());
+        let is_wrong = is_full
+            || !facts.is_empty()
             || uses(variable).any(|used| spoiled.contains(used))
             || variable.mentions.iter().any(|one| {
                 matches!(one.reference, Reference::Phase { .. })
@@ -136,9 +144,12 @@ fn set_variables(
             spoiled.insert(name.clone());
             continue;
         }
-        match render(&variable.value, scope, &pipeline.sources) {
-            Ok(value) => drop(Arc::make_mut(&mut scope.vars).insert(name.clone(), value)),
+        // By itself: while there is a frame, the scope is shared, and would be copied when it is changed.
+        let rendered = render(&variable.value, &scope.frame(), &pipeline.sources, &mut room);
+        match rendered {
+            Ok(Rendered { value, spelled }) => scope.set(name, value, spelled.as_ref()),
             Err(wrong) => {
+                is_full = wrong.iter().any(|one| one.code == "pipeline::limit");
                 found.extend(wrong);
                 spoiled.insert(name.clone());
             }
@@ -162,7 +173,7 @@ fn order_variables<'a>(
     scope: &Scope,
 ) -> (Vec<&'a Variable>, Vec<&'a Variable>) {
     let open: Vec<&Variable> =
-        pipeline.vars.iter().filter(|one| !scope.vars.contains_key(&one.name.value)).collect();
+        pipeline.vars.iter().filter(|one| !scope.vars().contains_key(&one.name.value)).collect();
     let positions: HashMap<&str, u32> =
         open.iter().map(|one| one.name.value.as_str()).zip(0..).collect();
     let needs: Vec<Vec<Need>> = open

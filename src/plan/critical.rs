@@ -3,8 +3,6 @@
 //! Works with what phases took in earlier runs, as far as that is known. Knows no clock and starts nothing: what
 //! is begun first because of it is the engine's matter.
 
-use std::collections::BTreeMap;
-
 use super::Plan;
 
 /// What a phase is taken to last when nothing is known of any.
@@ -29,10 +27,13 @@ impl Critical {
 
 impl Plan {
     /// Takes note of what phases took in earlier runs, by name. Names that the plan does not have are passed over.
-    pub fn expect(&mut self, seconds: &BTreeMap<String, f64>) {
-        self.expected = (0..self.phases.len())
-            .map(|position| seconds.get(self.name(position).as_str()).copied())
-            .collect();
+    pub fn expect(&mut self, seconds: impl IntoIterator<Item = (String, f64)>) {
+        self.expected = vec![None; self.phases.len()];
+        for (name, took) in seconds {
+            if let Some(position) = self.pipeline.position(&name) {
+                self.expected[position] = Some(took);
+            }
+        }
     }
 
     /// What a phase took in an earlier run, when that is known and a length of time.
@@ -101,7 +102,7 @@ mod tests {
     /// Names of the critical path and its length.
     fn critical(phases: &[(&str, &[&str])], seconds: &[(&str, f64)]) -> (Vec<String>, f64) {
         let mut plan = plan_of(phases);
-        plan.expect(&seconds.iter().map(|(name, took)| ((*name).to_owned(), *took)).collect());
+        plan.expect(seconds.iter().map(|(name, took)| ((*name).to_owned(), *took)));
         let critical = plan.critical();
         let names = critical.path.iter().map(|position| plan.name(*position).to_string());
         (names.collect(), critical.length())

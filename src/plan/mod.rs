@@ -10,6 +10,7 @@ mod graph;
 mod schema;
 mod secret;
 mod select;
+mod spelling;
 #[cfg(test)]
 mod tests;
 mod with;
@@ -29,7 +30,8 @@ use crate::diagnostic::{Diagnostic, Source};
 use crate::event::{PhaseName, PhaseSummary, PipelineSummary};
 use crate::phase::{AnyKind, WithError, in_plain_words};
 use crate::pipeline::{
-    Condition, PhaseSpec, Pipeline, Reference, Scope, Spot, evaluate_condition, render,
+    Condition, PhaseSpec, Pipeline, Reference, Rendered, Room, Scope, Spot, evaluate_condition,
+    render_alone,
 };
 use crate::secret::Source as SecretSource;
 
@@ -111,7 +113,16 @@ impl Plan {
     /// # Errors
     /// Every expression that can't be evaluated.
     pub fn render_with(&self, position: usize, scope: &Scope) -> Result<Value, Vec<Diagnostic>> {
-        render(&self.spec(position).with, scope, &self.pipeline.sources)
+        let mut room = Room::of_a_phase();
+        let with = &self.spec(position).with;
+        let Rendered { value, spelled } =
+            render_alone(with, scope, &self.pipeline.sources, &mut room)?;
+        Ok(match spelled {
+            None => value,
+            Some(spelled) => {
+                spelling::fit(&self.phases[position].kind.with_schema(), value, spelled)
+            }
+        })
     }
 
     /// What its kind says of the `with` of a phase whose values have become known, in one line: each thing with its
@@ -170,8 +181,7 @@ impl Plan {
                 phases.extend(self.visible(name, &outputs).map(|seen| (name.to_owned(), seen)));
             }
         }
-        let matrix = spec.matrix.iter().cloned().collect();
-        Scope { phases, matrix, ..self.scope.clone() }
+        self.scope.seeing(phases, &spec.matrix)
     }
 
     /// What an expression sees as `phases.NAME`: the outputs of the phase, or, where `matrix` has made several of it,

@@ -1,6 +1,6 @@
 //! Which secrets the selected phases use, in their `with` or by way of variables.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::pipeline::{Mention, Node, Pipeline, Reference, Spot, secrets};
 use crate::secret::Source;
@@ -12,20 +12,21 @@ pub(super) fn used(
     set: &BTreeSet<String>,
 ) -> Vec<Spot<Source>> {
     let mut found: Vec<Spot<Source>> = Vec::new();
+    let mut known: HashSet<Source> = HashSet::new();
     let mut seen = set.clone();
     let phases = pipeline.phases.iter().zip(selected).filter(|(_, selected)| **selected);
     let mut open: Vec<(&Node, &[Mention])> =
         phases.map(|(phase, _)| (&*phase.with, &*phase.mentions)).collect();
     while let Some((node, mentions)) = open.pop() {
         for secret in secrets(node) {
-            if !found.iter().any(|known| known.value == secret.value) {
+            if known.insert(secret.value.clone()) {
                 found.push(secret);
             }
         }
         for mention in mentions {
             let Reference::Var { name } = &mention.reference else { continue };
-            let var = pipeline.vars.iter().find(|variable| variable.name.value == *name);
-            if let Some(variable) = var.filter(|_| seen.insert(name.clone())) {
+            let variable = pipeline.variable(name);
+            if let Some(variable) = variable.filter(|_| seen.insert(name.clone())) {
                 open.push((&variable.value, &*variable.mentions));
             }
         }

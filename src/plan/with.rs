@@ -8,11 +8,14 @@ use std::sync::Arc;
 use schemars::Schema;
 use serde_json::{Map, Value};
 
+use super::spelling;
 use crate::diagnostic::{Diagnostic, Source, did_you_mean, one_of};
-use crate::phase::{AnyKind, Attachment, Beforehand, Claim, Registry, WithError, in_plain_words};
+use crate::phase::{
+    AnyKind, Attachment, Beforehand, Claim, Registry, WithError, in_plain_words, in_quotes,
+};
 use crate::pipeline::{
-    Condition, Extent, Frame, Mention, Node, PhaseSpec, Pipeline, Reference, Scope, Spot, Tree,
-    doubt_condition, evaluate_condition, is_known, render_node,
+    Condition, Extent, Frame, Mention, Node, PhaseSpec, Pipeline, Reference, Rendered, Room, Scope,
+    Spot, Tree, doubt_condition, evaluate_condition, is_known, render,
 };
 
 /// A kind with what its schema says, which is made once for all its phases.
@@ -85,6 +88,10 @@ pub(super) struct Withs<'a> {
     frame: Frame,
     /// The phase of which `matrix` made those that are being checked, and where something was wrong with them.
     told: (Extent, HashSet<Range<usize>>),
+    /// The last of such phases that are all told the same, and what it claims.
+    alike: Option<(Extent, Vec<Claim>)>,
+    /// For what all phases are told; nothing once that is more than there is room for.
+    room: Option<Room>,
 }
 
 impl<'a> Withs<'a> {
@@ -94,7 +101,9 @@ impl<'a> Withs<'a> {
         spoiled: HashSet<String>,
         found: &'a mut Vec<Diagnostic>,
     ) -> Self {
-        Self { pipeline, scope, spoiled, found, frame: scope.frame(), told: Default::default() }
+        let (frame, told) = (scope.frame(), Default::default());
+        let room = Some(Room::of_all_phases());
+        Self { pipeline, scope, spoiled, found, frame, told, alike: None, room }
     }
 
     pub(super) fn unknown_kind(&mut self, position: usize, registry: &Registry) {
@@ -114,8 +123,15 @@ impl<'a> Withs<'a> {
     /// Checks what one phase tells its kind, and answers what it claims.
     pub(super) fn check(&mut self, position: usize, known: &Known) -> Vec<Claim> {
         let phase = &self.pipeline.phases[position];
+        if let Some((of, claims)) = &self.alike
+            && *of == phase.name.span
+        {
+            return claims.clone();
+        }
         let before = self.found.len();
         let claims = self.check_phase(phase, known);
+        let is_alike = !phase.matrix.is_empty() && !sees_matrix(phase);
+        self.alike = is_alike.then(|| (phase.name.span, claims.clone()));
         if self.found.len() > before && !phase.matrix.is_empty() {
             self.once(phase.name.span, before);
         }
@@ -140,10 +156,12 @@ impl<'a> Withs<'a> {
 
     fn check_phase(&mut self, phase: &PhaseSpec, known: &Known) -> Vec<Claim> {
         let Tree::Map(entries) = &phase.with.tree else { return Vec::new() };
-        let facts = unknown_facts(self.pipeline, &phase.mentions, &self.scope.host);
+        let facts = unknown_facts(self.pipeline, &phase.mentions, self.scope.facts());
         let frame = self.frame_of(phase);
         let mut is_all = true;
         let mut with = Map::with_capacity(entries.len());
+        let mut spelled = Map::new();
+        let mut room = Room::of_a_phase();
         for ((key, span, node), entry) in entries.iter().zip(0..) {
             if known.keys.as_ref().is_some_and(|keys| !keys.contains(key)) {
                 let told = format!("`{}` has no key `{key}`", known.kind.name());
@@ -154,18 +172,35 @@ impl<'a> Withs<'a> {
                 );
                 continue;
             }
-            match self.value(phase, entry, node, &frame) {
-                Some(value) => drop(with.insert(key.clone(), value)),
-                None => is_all = false,
+            let rendered = if self.room.is_some() && self.has_values(phase, Some(entry)) {
+                render(node, &frame, &self.pipeline.sources, &mut room)
+            } else {
+                Err(Vec::new())
+            };
+            match rendered {
+                Ok(Rendered { value, spelled: differing }) => {
+                    with.insert(key.clone(), value);
+                    spelled.extend(differing.map(|differing| (key.clone(), differing)));
+                }
+                // It is not known before other phases have run, or is told to be wrong.
+                Err(wrong) => {
+                    self.found.extend(wrong);
+                    is_all = false;
+                }
             }
         }
+        if !spelled.is_empty() {
+            let fitted = spelling::fit(&known.schema, Value::Object(with), Value::Object(spelled));
+            with = if let Value::Object(fitted) = fitted { fitted } else { Map::new() };
+        }
+        self.make_room(phase, &room);
         self.condition(phase, &frame);
         self.found.extend(facts);
         let missing = self.missing(phase, entries.iter().map(|(key, _, _)| key.as_str()), known);
         if is_all && !missing {
             let value = Value::Object(with);
-            match known.kind.bind(&value) {
-                Ok(bound) => return bound.claims(),
+            match known.kind.claims(&value) {
+                Ok(claims) => return claims,
                 Err(wrong) => self.wrong(phase, known, value, &wrong),
             }
         } else {
@@ -197,12 +232,13 @@ impl<'a> Withs<'a> {
 
     /// What is known of a `with` before other phases have run. What is wrong with it has been told.
     fn beforehand(&self, phase: &PhaseSpec) -> Beforehand {
-        let open: Vec<Extent> = phase
+        let mut open: Vec<Extent> = phase
             .mentions
             .iter()
             .filter(|mention| !self.has_value(phase, mention))
             .map(|mention| mention.span)
             .collect();
+        open.sort_unstable();
         let mut known = Beforehand::default();
         let frame = self.frame_of(phase);
         if let Some(Value::Object(with)) =
@@ -222,9 +258,12 @@ impl<'a> Withs<'a> {
         (path, unknown): (&mut Vec<String>, &mut Vec<Vec<String>>),
     ) -> Option<Value> {
         let mut is_open = false;
-        node.each_text(&mut |_, span| is_open |= open.iter().any(|one| one.is_within(span)));
-        if !is_open && let Ok(value) = render_node(node, frame, &self.pipeline.sources) {
-            return Some(value);
+        node.each_text(&mut |_, span| is_open |= span.holds_any(open));
+        if !is_open
+            && let Ok(rendered) =
+                render(node, frame, &self.pipeline.sources, &mut Room::of_a_phase())
+        {
+            return Some(rendered.value);
         }
         let Tree::Map(entries) = &node.tree else {
             unknown.push(path.clone());
@@ -255,25 +294,23 @@ impl<'a> Withs<'a> {
             Reference::Phase { .. } => false,
             Reference::Var { name } if self.spoiled.contains(name) => false,
             Reference::Host { name } => {
-                self.scope.host.as_object().is_none_or(|facts| facts.contains_key(name))
+                self.scope.facts().as_object().is_none_or(|facts| facts.contains_key(name))
             }
             other => is_known(self.pipeline, Some(phase), other),
         }
     }
 
-    /// The value of an entry; nothing when it is not known before other phases have run, or has been told to be wrong.
-    fn value(
-        &mut self,
-        phase: &PhaseSpec,
-        entry: u32,
-        node: &Node,
-        frame: &Frame,
-    ) -> Option<Value> {
-        if !self.has_values(phase, Some(entry)) {
-            return None;
-        }
-        let rendered = render_node(node, frame, &self.pipeline.sources);
-        rendered.map_err(|wrong| self.found.extend(wrong)).ok()
+    /// Takes room for what a phase is told. Where there is none that is told, and nothing is evaluated any more.
+    fn make_room(&mut self, phase: &PhaseSpec, used: &Room) {
+        let Some(Err(told)) = self.room.as_mut().map(|room| room.take_as_much(used)) else {
+            return;
+        };
+        self.room = None;
+        self.found.push(
+            Diagnostic::error("pipeline::limit", told)
+                .at(self.pipeline.place(phase.name.span), "with what this one is told")
+                .help("put what many phases share into a file that they read, or take phases away"),
+        );
     }
 
     /// Whether all has a value that an entry mentions, or else the condition.
@@ -354,6 +391,14 @@ impl<'a> Withs<'a> {
     }
 }
 
+/// Whether anything in a phase may differ from the others that `matrix` made with it.
+fn sees_matrix(phase: &PhaseSpec) -> bool {
+    let mut found =
+        matches!(&phase.when, Some(Condition::Expression(when)) if when.value.contains("matrix"));
+    phase.with.each_text(&mut |text, _| found |= text.contains("matrix"));
+    found
+}
+
 /// What a kind says of its `with`, at its place in the file.
 fn with_error(
     pipeline: &Pipeline,
@@ -370,5 +415,11 @@ fn with_error(
     };
     Diagnostic::error("plan::with", told)
         .at(pipeline.place(phase.with.span_of(&error.path)), "")
-        .maybe_help(error.help.clone().or_else(|| known.described(&error.path)))
+        .maybe_help(
+            error
+                .help
+                .clone()
+                .or_else(|| in_quotes(&message))
+                .or_else(|| known.described(&error.path)),
+        )
 }

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::event::{
-    ChangeRecord, ChangeResult, Check, DecisionSource, Event, GateReport, Outcome, OverallStatus,
-    PhaseName, PipelineSummary, Record, RecoveredRun, RunId, StageSeconds,
+    ChangeRecord, ChangeResult, Check, Data, DecisionSource, Event, GateReport, Outcome,
+    OverallStatus, PhaseName, PipelineSummary, Record, RecoveredRun, RunId, StageSeconds,
 };
 use crate::measure::model::Measurement;
 use crate::tuner::trial::Trial;
@@ -76,17 +76,20 @@ pub struct PhaseReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Box<CacheReport>>,
     /// What it found.
-    #[serde(default, skip_serializing_if = "is_empty")]
-    pub observation: Value,
+    #[serde(default, skip_serializing_if = "Data::says_nothing")]
+    #[schemars(with = "Value")]
+    pub observation: Data,
     /// What it concluded.
-    #[serde(default, skip_serializing_if = "is_empty")]
-    pub decision: Value,
+    #[serde(default, skip_serializing_if = "Data::says_nothing")]
+    #[schemars(with = "Value")]
+    pub decision: Data,
     /// The decision in a few words, with what it gained where that was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided: Option<String>,
     /// What the phases that need it can see of it.
-    #[serde(default, skip_serializing_if = "is_empty")]
-    pub outputs: Value,
+    #[serde(default, skip_serializing_if = "Data::says_nothing")]
+    #[schemars(with = "Value")]
+    pub outputs: Data,
     /// What it changed on the host, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<ChangeRecord>,
@@ -105,15 +108,6 @@ pub struct PhaseReport {
     /// What a person should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-}
-
-/// True of a value that says nothing.
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Object(fields) => fields.is_empty(),
-        _ => false,
-    }
 }
 
 /// Where a decision came from. What is not known is left out when it is written.
@@ -180,37 +174,37 @@ impl Report {
     }
 
     /// Takes one more event.
-    pub fn take(&mut self, record: &Record) {
+    pub fn take(&mut self, record: Record) {
         self.total_optimization_time = record.elapsed;
-        match &record.event {
+        match record.event {
             Event::RunStarted { run, pipeline, phases, host, version, .. } => {
                 self.started_at = record.at;
                 self.optimization_timestamp = record.at.as_second();
-                self.run_id = RunId::to_string(run);
-                self.pipeline = pipeline.clone();
-                self.host = host.clone();
-                self.version.clone_from(version);
+                self.run_id = RunId::to_string(&run);
+                self.pipeline = pipeline;
+                self.host = host;
+                self.version = version;
                 self.phases.reserve_exact(phases.len());
                 for phase in phases {
                     let report = PhaseReport {
-                        uses: phase.uses.clone(),
-                        needs: phase.needs.clone(),
+                        uses: phase.uses,
+                        needs: phase.needs,
                         optional: phase.optional,
                         ..PhaseReport::default()
                     };
-                    self.phases.insert(phase.name.clone(), report);
+                    self.phases.insert(phase.name, report);
                 }
             }
-            Event::Recovered(recovered) => self.recovered.push(recovered.clone()),
-            Event::Noted { phase: None, text } => self.notes.push(text.clone()),
+            Event::Recovered(recovered) => self.recovered.push(recovered),
+            Event::Noted { phase: None, text } => self.notes.push(text),
             Event::RunEnded { status, seconds, signal } => {
-                self.overall_status = Some(*status);
-                self.total_optimization_time = *seconds;
-                self.signal.clone_from(signal);
+                self.overall_status = Some(status);
+                self.total_optimization_time = seconds;
+                self.signal = signal;
             }
             of_phase => {
                 if let Some(phase) =
-                    phase_of(of_phase).and_then(|name| self.phases.get_mut(name.as_str()))
+                    phase_of(&of_phase).and_then(|name| self.phases.get_mut(name.as_str()))
                 {
                     phase.take(of_phase);
                 }
@@ -240,39 +234,39 @@ fn phase_of(event: &Event) -> Option<&PhaseName> {
 }
 
 impl PhaseReport {
-    fn take(&mut self, event: &Event) {
+    fn take(&mut self, event: Event) {
         match event {
             Event::PhaseStarted { attempt, .. } => {
-                self.attempts = *attempt;
+                self.attempts = attempt;
                 self.stages = StageSeconds::default();
                 self.checks.clear();
                 self.gate = None;
             }
-            Event::StageEnded { stage, seconds, .. } => self.stages.set(*stage, *seconds),
-            Event::Observed { observation, .. } => self.observation = observation.clone(),
+            Event::StageEnded { stage, seconds, .. } => self.stages.set(stage, seconds),
+            Event::Observed { observation, .. } => self.observation = observation,
             Event::Decided { source, decision, told, .. } => {
                 self.cache = Some(Box::new(cache_report(source)));
-                self.decision = decision.clone();
-                self.decided = Some(told.clone());
+                self.decision = decision;
+                self.decided = Some(told);
             }
-            Event::Changed { change, .. } => self.changes.push(change.clone()),
-            Event::Measured { measurement, .. } => self.measurements.push(measurement.clone()),
-            Event::TrialEnded { trial, .. } => self.trials.push(trial.clone()),
-            Event::Checked { check, .. } => self.checks.push(check.clone()),
-            Event::Gated { gate, .. } => self.gate = Some(gate.clone()),
-            Event::Noted { text, .. } => self.notes.push(text.clone()),
+            Event::Changed { change, .. } => self.changes.push(change),
+            Event::Measured { measurement, .. } => self.measurements.push(measurement),
+            Event::TrialEnded { trial, .. } => self.trials.push(trial),
+            Event::Checked { check, .. } => self.checks.push(check),
+            Event::Gated { gate, .. } => self.gate = Some(gate),
+            Event::Noted { text, .. } => self.notes.push(text),
             Event::PhaseRetried { attempt, reason, .. } => {
                 self.notes.push(format!("attempt {attempt} failed: {reason}"));
             }
             Event::PhaseEnded { outcome, reason, seconds, stages, outputs, .. } => {
                 // A run that was recorded by an earlier version told them one by one.
                 if !stages.is_empty() {
-                    self.stages = *stages;
+                    self.stages = stages;
                 }
-                self.status = Some(*outcome);
-                self.reason.clone_from(reason);
-                self.seconds = *seconds;
-                self.outputs = outputs.clone();
+                self.status = Some(outcome);
+                self.reason = reason;
+                self.seconds = seconds;
+                self.outputs = outputs;
                 self.give_back();
             }
             Event::StageStarted { .. }
@@ -294,16 +288,14 @@ impl PhaseReport {
     }
 }
 
-fn cache_report(source: &DecisionSource) -> CacheReport {
+fn cache_report(source: DecisionSource) -> CacheReport {
     match source {
-        DecisionSource::Run { key, miss } => {
-            CacheReport { key: key.clone(), miss: miss.clone(), ..CacheReport::default() }
-        }
+        DecisionSource::Run { key, miss } => CacheReport { key, miss, ..CacheReport::default() },
         DecisionSource::Cache { key, age_seconds, measured_by } => CacheReport {
             hit: true,
-            key: Some(key.clone()),
-            age_seconds: *age_seconds,
-            measured_by: Some(measured_by.clone()),
+            key: Some(key),
+            age_seconds,
+            measured_by: Some(measured_by),
             miss: None,
         },
     }
@@ -313,7 +305,7 @@ fn cache_report(source: &DecisionSource) -> CacheReport {
 #[must_use]
 pub fn fold<'a>(records: impl IntoIterator<Item = &'a Record>) -> Report {
     let mut report = Report::default();
-    records.into_iter().for_each(|record| report.take(record));
+    records.into_iter().for_each(|record| report.take(record.clone()));
     report
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use trueup::cache::{Asked, CacheDirectory};
 use trueup::clock::Clock;
+use trueup::database::server::Logins;
 use trueup::engine::{Memory, preview};
 use trueup::event::{ProgressBoard, RunId};
 use trueup::host::leash::Leash;
@@ -270,6 +271,7 @@ fn asked(house: &House, change: impl FnOnce(&mut CachePolicy)) -> Vec<Asked> {
         program: TRUEUP.into(),
         pipeline_dir: path.parent().unwrap().to_owned(),
         results_dir: house.path("results"),
+        logins: Logins::default(),
         services: Services::default(),
         progress: ProgressBoard::default(),
         cancel: CancellationToken::new(),
@@ -328,6 +330,10 @@ fn what_was_printed_in_another_folder_or_of_inputs_that_changed_meanwhile_is_no_
     house.put("in", "1");
     house.trueup(&["run", "p.yaml"]).wanted(0);
     assert_eq!(house.report()["phases"]["probe"]["cache"]["hit"], false, "it was not remembered");
+    house.put("in", "1");
+    house.put("p.yaml", &house.get("p.yaml").replace("echo 2 > in; cat in", "cat in; rm in"));
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    assert!(house.report()["phases"]["probe"]["cache"]["key"].is_null(), "its input is gone");
 }
 
 #[test]

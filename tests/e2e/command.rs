@@ -1,5 +1,6 @@
 //! What a `command` phase gives to its program and takes from it, and that its processes end with the run.
 
+use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 
 use nix::sys::signal::Signal;
@@ -117,15 +118,6 @@ fn of_a_longer_output_both_ends_are_kept_and_it_is_said() {
 }
 
 #[test]
-fn a_file_that_can_not_be_run_is_told_with_what_would_help() {
-    let house = House::with_phases("  a: { uses: command, with: { argv: [./script] } }\n");
-    house.put("script", "#!/bin/sh\n");
-    house.trueup(&["run", "p.yaml"]).wanted(1);
-    let reason = phase(&house, "a")["reason"].to_string();
-    assert!(reason.contains("chmod +x"), "{reason}");
-}
-
-#[test]
 fn no_process_of_a_command_survives_the_run_even_when_that_is_killed_outright() {
     let house = House::with_phases(
         r"
@@ -177,4 +169,51 @@ fn a_command_with_a_cache_of_its_own_is_a_probe_that_is_remembered_until_its_pro
     house.trueup(&["run", "p.yaml"]).wanted(0);
     house.trueup(&["run", "p.yaml"]).wanted(0);
     assert_eq!(house.get("runs").lines().count(), 4, "without a cache of its own it always runs");
+}
+
+#[test]
+fn what_is_said_of_a_file_that_does_not_start_fits_what_is_wrong_with_it() {
+    let house = House::new();
+    let mut phases = String::from("version: 1\nphases:\n");
+    for (name, content, mode, _) in UNSTARTED {
+        house.put(name, content);
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(house.path(name), mode).unwrap();
+        let _ = writeln!(phases, "  {name}: {{ uses: command, with: {{ argv: [./{name}] }} }}");
+    }
+    phases.push_str("  folder: { uses: command, with: { argv: [./results] } }\n");
+    phases.push_str("  missing: { uses: command, with: { argv: [./missing] } }\n");
+    house.put("p.yaml", &phases);
+    house.trueup(&["run", "p.yaml"]).wanted(1);
+    let others = [("folder", "it is a folder"), ("missing", "could not find the program")];
+    for (name, said) in UNSTARTED.map(|(name, _, _, said)| (name, said)).into_iter().chain(others) {
+        let reason = phase(&house, name)["reason"].to_string();
+        assert!(reason.contains(said), "{name}: {reason}");
+        assert_eq!(reason.contains("chmod"), name == "script", "{name}: {reason}");
+    }
+}
+
+/// Files with their content and mode, and what is said when they are to be run.
+const UNSTARTED: [(&str, &str, u32, &str); 5] = [
+    ("script", "#!/bin/sh\n", 0o644, "make it executable"),
+    ("text", "root:x:0:0\n", 0o644, "does not look like a program"),
+    ("lost", "#! /no/such/shell -e\n", 0o755, "names the interpreter `/no/such/shell`"),
+    ("bare", "echo\n", 0o755, "write `#!/bin/sh` as its first line"),
+    ("alien", "\x7fELF\n", 0o755, "another kind of machine"),
+];
+
+#[test]
+fn json_that_can_not_be_kept_as_it_is_fails_or_is_no_json_and_the_reason_is_told() {
+    let house = House::with_phases(
+        r#"
+  twice: { uses: command, with: { argv: [echo, '{"a": 1, "a": 2}'] } }
+  long: { uses: command, optional: true, with: { argv: [echo, '{"a": 18446744073709551616}'], outputs: json } }
+"#,
+    );
+    house.trueup(&["run", "p.yaml"]).wanted(3);
+    assert_eq!(phase(&house, "twice")["outputs"].get("a"), None);
+    let notes = phase(&house, "twice")["notes"].to_string();
+    assert!(notes.contains("the key `a` stands in it twice"), "{notes}");
+    let reason = phase(&house, "long")["reason"].to_string();
+    assert!(reason.contains("18446744073709551616 has more than 64 bits"), "{reason}");
 }

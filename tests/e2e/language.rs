@@ -1,11 +1,13 @@
 //! The language of pipelines through the program: files that extend files, phases made by `matrix`, mistakes of every
 //! kind in one list.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
 
 use serde_json::json;
 
-use crate::house::House;
+use crate::house::{House, Running};
 
 const BASE: &str = r#"
 version: 1
@@ -212,4 +214,89 @@ fn what_no_host_could_do_is_told_before_anything_runs() {
     ] {
         assert!(told.contains(wanted), "{wanted}: {told}");
     }
+}
+
+#[test]
+fn a_number_that_becomes_a_text_is_spelled_as_in_the_file_and_is_a_number_where_it_is_computed_with()
+ {
+    let house = House::new();
+    house.put(
+        "p.yaml",
+        r#"
+version: 1
+vars: { v: 1.10, same: "{{ vars.v }}", list: [0777, "{{ vars.v }}"], set: 0, exit: 0x0 }
+phases:
+  plain:
+    uses: command
+    with:
+      argv: [/bin/echo, 1.10, 0777, 1e3, 0x10, +5, &a -0, *a, True, no, 12345678901234567890123]
+      env: { A: 1_000 }
+  by_name:
+    uses: command
+    with: { argv: [/bin/echo, "{{ vars.v }}", "{{ vars.same }}", "v{{ vars.v ~ '-' ~ vars.set }}"] }
+  whole: { uses: command, with: { argv: [/bin/sh, -c, 'echo $A $B', x], env: { A: "{{ vars.list[0] }}", B: "{{ vars.same }}" } } }
+  computed: { uses: command, when: vars.v < 1.2, with: { argv: [/bin/echo, "{{ vars.v * 2 }}", "{{ vars.list | length }}"], exit: ["{{ vars.exit }}"] } }
+  version: { uses: command, matrix: { of: [1.10, 1.1] }, with: { argv: [/bin/echo, "{{ matrix.of }}", "v{{ matrix.of }}"] } }
+  after: { uses: command, with: { argv: [/bin/echo, "{{ phases.version['1.10'].code }}"] } }
+"#,
+    );
+    house.trueup(&["run", "p.yaml", "--set", "set=2.50"]).wanted(0);
+    let report = house.report();
+    for (phase, said) in [
+        ("plain", "1.10 0777 1e3 0x10 +5 -0 -0 True no 12345678901234567890123\n"),
+        ("by_name", "1.10 1.10 v1.10-2.50\n"),
+        ("whole", "0777 1.10\n"),
+        ("computed", "2.2 2\n"),
+        ("version[1.10]", "1.10 v1.10\n"),
+        ("version[1.1]", "1.1 v1.1\n"),
+        ("after", "0\n"),
+    ] {
+        assert_eq!(report["phases"][phase]["outputs"]["stdout"], said, "{phase}");
+    }
+}
+
+#[test]
+fn what_all_phases_are_told_has_a_limit_and_what_is_the_same_for_all_of_a_matrix_counts_once() {
+    let values = |count: usize| vec!["1"; count].join(",");
+    let house = House::new();
+    let phase = |argv: &str| {
+        let axis: Vec<String> = (0..1000).map(|value| value.to_string()).collect();
+        let axis = axis.join(",");
+        format!(
+            "version: 1\nvars: {{ list: [{}] }}\nphases:\n  p: {{ uses: command, matrix: {{ x: [{axis}] }}, with: {{ argv: {argv} }} }}\n",
+            values(20_000)
+        )
+    };
+    house.put("p.yaml", &phase("\"{{ vars.list }}\""));
+    house.trueup(&["check", "p.yaml"]).wanted(0);
+    house.put("p.yaml", &phase(&format!("[\"{{{{ matrix.x }}}}\", {}]", values(20_000))));
+    let told = house.trueup(&["check", "p.yaml"]).wanted(2).stderr;
+    assert!(
+        told.contains("pipeline::limit") && told.contains("more than 4000000 values"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_phase_that_cleans_up_may_give_what_was_not_decided_a_default() {
+    let house = House::with_phases(
+        r#"
+  fails: { uses: command, with: { argv: [/bin/false] } }
+  after: { uses: command, needs: [fails], with: { argv: [/bin/true] } }
+  cleans: { uses: command, always: true, needs: [after], with: { argv: [/bin/echo, "{{ phases.after.code | default(9) }}"] } }
+"#,
+    );
+    house.trueup(&["run", "p.yaml"]).wanted(1);
+    assert_eq!(house.report()["phases"]["cleans"]["outputs"]["stdout"], "9\n");
+}
+
+#[test]
+fn a_variable_of_the_environment_that_is_no_text_is_told_as_that() {
+    let house = House::with_phases(
+        "  a: { uses: command, with: { argv: [/bin/echo, \"{{ env.LATIN | default('x') }}\"] } }\n",
+    );
+    let mut command = house.command(&["check", "p.yaml"]);
+    command.env("LATIN", OsStr::from_bytes(b"caf\xe9"));
+    let told = Running::start(command).end().wanted(2).stderr;
+    assert!(told.contains("`LATIN` is not UTF-8"), "{told}");
 }

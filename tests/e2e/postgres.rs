@@ -44,25 +44,62 @@ impl Postgres {
             chown(dir.path(), Some(65534), Some(65534)).unwrap();
         }
         let mut postgres = Self { dir, server: None, bin: binaries() };
-        let data = postgres.data();
-        let init = ["-D", &data, "-U", "trueup", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"];
-        postgres.run("initdb", &init).wanted(0);
-        let socket = postgres.folder().display().to_string();
-        let settings =
-            ["listen_addresses=", "fsync=off", "max_connections=40", "shared_buffers=16MB"];
-        let mut command = postgres.command("postgres");
-        command.args(["-D", &data, "-k", &socket]);
-        command.args(settings.iter().flat_map(|setting| ["-c", setting]));
-        postgres.server = Some(Running::start(command));
-        wait_until("PostgreSQL", || {
-            let ready =
-                postgres.run("pg_isready", &["-h", &socket, "-U", "trueup", "-d", "postgres"]);
-            ready.code == 0
-        });
+        postgres.init();
+        postgres.go();
         postgres
     }
 
-    fn folder(&self) -> &Path {
+    /// Starts the server, which was made or stopped before.
+    pub fn go(&mut self) {
+        let (data, socket) = (self.data(), self.folder().display().to_string());
+        let settings =
+            ["listen_addresses=", "fsync=off", "max_connections=40", "shared_buffers=16MB"];
+        let mut command = self.command("postgres");
+        command.args(["-D", &data, "-k", &socket]);
+        command.args(settings.iter().flat_map(|setting| ["-c", setting]));
+        self.server = Some(Running::start(command));
+        wait_until("PostgreSQL", || {
+            let ready = self.run("pg_isready", &["-h", &socket, "-U", "trueup", "-d", "postgres"]);
+            ready.code == 0
+        });
+    }
+
+    /// Ends the server, whose data stays.
+    pub fn stop(&mut self) {
+        let Some(server) = self.server.take() else { return };
+        // The fast shutdown; killed outright it would leave shared memory and its children.
+        server.signal(Signal::SIGINT);
+        server.end();
+    }
+
+    /// Makes another cluster in the place of a server that was stopped.
+    pub fn become_another(&self) {
+        let data = self.data();
+        fs::rename(&data, format!("{data}.former")).unwrap();
+        self.init();
+    }
+
+    fn init(&self) {
+        let data = self.data();
+        let init = ["-D", &data, "-U", "trueup", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"];
+        self.run("initdb", &init).wanted(0);
+    }
+
+    /// The folder of the server's programs.
+    pub fn binaries(&self) -> &Path {
+        &self.bin
+    }
+
+    /// What the file of ALTER SYSTEM says, without its comments. The order of its lines has no meaning.
+    pub fn altered(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.folder().join("data/postgresql.auto.conf")).unwrap();
+        let mut lines: Vec<String> =
+            text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+
+    pub fn folder(&self) -> &Path {
         self.dir.path()
     }
 
@@ -111,9 +148,6 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        let Some(server) = self.server.take() else { return };
-        // The fast shutdown; killed outright it would leave shared memory and its children.
-        server.signal(Signal::SIGINT);
-        server.end();
+        self.stop();
     }
 }

@@ -80,6 +80,18 @@ fn the_main_job_ends_well_on_sqlite_and_a_second_run_remembers() {
         let cache = &second["phases"][phase]["cache"];
         assert_eq!(cache["hit"], true, "{phase}: {cache}");
     }
+    // All that such a job leaves in the folders of state is trueup's own, and no plan is written over it.
+    for folder in ["results", "cache"] {
+        for entry in fs::read_dir(house.path(folder)).unwrap() {
+            let entry = entry.unwrap();
+            let inside = if entry.path().is_dir() { "/x" } else { "" };
+            let path = format!("{folder}/{}{inside}", entry.file_name().to_string_lossy());
+            let mut command = house.command(&["plan", "pipelines/good/six.yaml", "-o", &path]);
+            command.env("TRUEUP_DATABASE_URL", url);
+            let refused = Running::start(command).end().wanted(2);
+            assert!(refused.stderr.contains("cli::output"), "{path}: {}", refused.stderr);
+        }
+    }
 }
 
 #[test]

@@ -128,6 +128,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::database::DatabaseUrl;
+    use crate::database::server::Logins;
     use crate::disk;
     use crate::event::{PhaseName, ProgressBoard, RunId};
     use crate::host::leash::Leash;
@@ -180,6 +181,7 @@ mod tests {
             program: "/bin/true".into(),
             pipeline_dir: dir.to_owned(),
             results_dir: dir.to_owned(),
+            logins: Logins::default(),
             services: Services::default(),
             progress: ProgressBoard::default(),
             cancel: CancellationToken::new(),

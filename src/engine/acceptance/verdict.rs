@@ -88,7 +88,7 @@ impl Question<'_> {
             .on(self.policy.scope, cx.run.facts.identity())
             .with("gate", &asked)
             .with("changes", &Value::Object(changes))
-            .with("depends", &Value::Object(depends.into_iter().collect()));
+            .with_dependencies(&depends);
         with_inputs(manifest, self.policy, cx).await
     }
 

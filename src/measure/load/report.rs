@@ -259,24 +259,35 @@ impl LoadReport {
         errors / (errors + self.requests as f64).max(1.0)
     }
 
-    /// The figures by which an objective may name them: `throughput` (units/s), `requests_per_second`,
-    /// `error_ratio` (0..=1) and `mean_ms`, `p50_ms`, `p90_ms`, `p99_ms`, `p999_ms`, `max_ms`.
+    /// The names by which an objective may ask for the figures: `throughput` in units/s, `error_ratio` in 0..=1.
+    pub const METRICS: [&str; 9] = [
+        "throughput",
+        "requests_per_second",
+        "error_ratio",
+        "mean_ms",
+        "p50_ms",
+        "p90_ms",
+        "p99_ms",
+        "p999_ms",
+        "max_ms",
+    ];
+
+    /// The figures, by these names.
     #[must_use]
     pub fn metrics(&self) -> BTreeMap<String, f64> {
         let latency = &self.latency;
-        [
-            ("throughput", self.throughput),
-            ("requests_per_second", self.requests as f64 / self.seconds),
-            ("error_ratio", self.error_ratio()),
-            ("mean_ms", latency.mean_ms),
-            ("p50_ms", latency.p50_ms),
-            ("p90_ms", latency.p90_ms),
-            ("p99_ms", latency.p99_ms),
-            ("p999_ms", latency.p999_ms),
-            ("max_ms", latency.max_ms),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
+        let figures = [
+            self.throughput,
+            self.requests as f64 / self.seconds,
+            self.error_ratio(),
+            latency.mean_ms,
+            latency.p50_ms,
+            latency.p90_ms,
+            latency.p99_ms,
+            latency.p999_ms,
+            latency.max_ms,
+        ];
+        Self::METRICS.map(str::to_owned).into_iter().zip(figures).collect()
     }
 }
 

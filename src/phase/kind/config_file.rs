@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::change::{Change, Target, observe};
+use crate::change::{Change, Target, at_boot, observe};
 use crate::event::{Check, CheckState, PhaseName};
 use crate::host::setting::Observed;
 use crate::phase::{Applicability, Claim, Context, Kind, PhaseError, WithError};
@@ -58,6 +58,10 @@ impl Kind for ConfigFile {
         if let Some(told) = Target::file(&with.path).forbidden() {
             let help = "write a path such as `/etc/sysctl.d/90-local.conf`, without `..`";
             wrong.push(WithError::at("path", told).help(help));
+        }
+        if at_boot::FILES.contains(&&*with.path) {
+            let told = format!("{} holds what trueup keeps over a reboot", with.path);
+            wrong.push(WithError::at("path", told).help("name another file in that folder"));
         }
         if !with.text.ends_with('\n') {
             wrong.push(

@@ -117,7 +117,7 @@ mod tests {
             ("serve", &["governor", "pool"]),
         ]);
         let took = [("ready", 0.05), ("governor", 0.002), ("pool", 23.71), ("serve", 126.0)];
-        plan.expect(&took.map(|(name, seconds)| (name.to_owned(), seconds)).into());
+        plan.expect(took.map(|(name, seconds)| (name.to_owned(), seconds)));
         plan
     }
 

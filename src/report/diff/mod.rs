@@ -263,7 +263,7 @@ mod tests {
         let tests = &mut report.phases["tests"];
         (tests.status, tests.reason) = (Some(Outcome::Success), None);
         let pool = &mut report.phases["pool"];
-        pool.decision = json!({ "pool_size": 12, "curve": [1, 3], "verdict": "knee" });
+        pool.decision = json!({ "pool_size": 12, "curve": [1, 3], "verdict": "knee" }).into();
         pool.decided = Some("pool_size=12".to_owned());
         pool.seconds = 11.0;
         pool.measurements[0].samples = vec![98.0, 101.0, 102.0];

@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use indexmap::IndexMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -52,21 +53,21 @@ struct File {
 #[derive(Debug, Serialize, Deserialize)]
 struct Phases {
     ended: Timestamp,
-    phases: BTreeMap<String, Took>,
+    phases: IndexMap<String, Took>,
 }
 
 /// Seconds of each phase of the pipeline of that name, of the last run in which it did its work and ended well. A run
 /// that only remembered its decision counts where there was no other. Phases that are not in it have never ended well;
 /// without a readable file, that is all of them.
 #[must_use]
-pub fn last_durations(results_dir: &Path, pipeline: &str) -> BTreeMap<String, f64> {
+pub fn last_durations(results_dir: &Path, pipeline: &str) -> IndexMap<String, f64> {
     let known = durations(results_dir, pipeline).into_iter();
     known.map(|(phase, took)| (phase, took.measured.unwrap_or(took.last))).collect()
 }
 
 /// As [`last_durations`], with what it took to measure and to remember apart.
 #[must_use]
-pub fn durations(results_dir: &Path, pipeline: &str) -> BTreeMap<String, Took> {
+pub fn durations(results_dir: &Path, pipeline: &str) -> IndexMap<String, Took> {
     let phases = read(results_dir).pipelines.remove(pipeline).map(|known| known.phases);
     let mut phases = phases.unwrap_or_default();
     phases.retain(|_, took| {
@@ -88,7 +89,7 @@ fn read(results_dir: &Path) -> File {
 pub(super) fn keep(results_dir: &Path, report: &Report) -> Result<(), DiskError> {
     let mut file = read(results_dir);
     let former = file.pipelines.remove(&report.pipeline.name);
-    let mut phases = former.map_or_else(BTreeMap::new, |former| former.phases);
+    let mut phases = former.map_or_else(IndexMap::new, |former| former.phases);
     phases.retain(|name, _| report.phases.contains_key(name.as_str()));
     for (name, phase) in report.phases.iter().filter(|(_, phase)| ended_well(phase)) {
         let cached = phase.cache.as_ref().is_some_and(|cache| cache.hit);
@@ -153,7 +154,7 @@ mod tests {
         keep(dir.path(), &pool(Outcome::TimedOut, 600.0, false)).unwrap();
         keep(dir.path(), &pool(Outcome::Skipped, 0.0, false)).unwrap();
         assert_eq!(durations(dir.path(), "p")["pool"], pool_took, "only good ends count");
-        assert_eq!(last_durations(dir.path(), "p"), BTreeMap::from([("pool".to_owned(), 24.0)]));
+        assert_eq!(last_durations(dir.path(), "p"), IndexMap::from([("pool".to_owned(), 24.0)]));
         assert!(last_durations(dir.path(), "other").is_empty());
     }
 

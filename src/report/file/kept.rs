@@ -73,8 +73,13 @@ impl EventSink for RunFiles {
     }
 
     fn accept(&mut self, record: &Record) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.take(record.clone())
+    }
+
+    fn take(&mut self, record: Record) -> Result<(), Box<dyn Error + Send + Sync>> {
+        let has_ended = matches!(record.event, Event::RunEnded { .. });
         self.report.take(record);
-        if matches!(record.event, Event::RunEnded { .. }) {
+        if has_ended {
             let report = std::mem::take(&mut self.report);
             self.write(self.ended.get_or_init(|| report))?;
         }

@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::event::{Outcome, PhaseSummary};
     use crate::report::file::durations::Took;
-    use std::collections::BTreeMap;
+    use indexmap::IndexMap;
 
     fn name(at: usize) -> PhaseName {
         format!("phase_{at}").parse().unwrap()
@@ -149,7 +149,7 @@ mod tests {
             })
             .collect();
         let took = Took { last: 24.0, measured: None, cached: None };
-        let took: BTreeMap<String, Took> =
+        let took: IndexMap<String, Took> =
             all.iter().map(|phase| (phase.name.to_string(), took)).collect();
         let estimate = Estimate::new(&all, &took, 4);
         let mut board = Board { estimate, phases, ..Board::default() };
@@ -160,7 +160,7 @@ mod tests {
     }
 
     fn end(board: &mut Board, at: usize) {
-        let outputs = serde_json::Value::Null;
+        let outputs = crate::event::Data::default();
         let (phase, outcome) = (name(at), Outcome::Success);
         board.take(
             &Event::PhaseEnded {

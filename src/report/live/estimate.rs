@@ -3,7 +3,9 @@
 //! A lower bound made of two: the longest chain of what is left, and all that is left shared among the jobs. Resources
 //! that phases exclude each other from are not looked at. A phase that never ran before counts nothing, and that is said.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
 
 use crate::event::{DecisionSource, Event, PhaseName, PhaseSummary};
 use crate::report::file::durations::Took;
@@ -45,7 +47,7 @@ pub(super) struct Left {
 
 impl Estimate {
     /// What is known of a run of these phases before it begins.
-    pub(super) fn new(phases: &[PhaseSummary], took: &BTreeMap<String, Took>, jobs: usize) -> Self {
+    pub(super) fn new(phases: &[PhaseSummary], took: &IndexMap<String, Took>, jobs: usize) -> Self {
         let at: HashMap<PhaseName, usize> =
             phases.iter().enumerate().map(|(at, phase)| (phase.name.clone(), at)).collect();
         let phases: Vec<Phase> = phases
@@ -160,7 +162,7 @@ mod tests {
 
     fn ended(of: &str) -> Event {
         let (phase, outcome) = (name(of), crate::event::Outcome::Success);
-        let outputs = serde_json::Value::Null;
+        let outputs = crate::event::Data::default();
         Event::PhaseEnded {
             phase,
             outcome,
@@ -180,7 +182,7 @@ mod tests {
     fn what_is_left_is_the_longest_chain_or_the_work_shared_among_the_jobs() {
         // In the file, a phase may stand before what it needs.
         let phases = [phase("c", &["a"]), phase("a", &[]), phase("b", &[])];
-        let known: BTreeMap<String, Took> = [("a", 10.0), ("b", 30.0), ("c", 5.0)]
+        let known: IndexMap<String, Took> = [("a", 10.0), ("b", 30.0), ("c", 5.0)]
             .map(|(of, last)| (of.to_owned(), took(last)))
             .into();
         assert_eq!(left(&Estimate::new(&phases, &known, 4), 0.0), (30.0, true));
@@ -197,7 +199,7 @@ mod tests {
     #[test]
     fn a_phase_that_never_ran_makes_it_a_lower_bound() {
         let phases = [phase("a", &[]), phase("new", &["a"])];
-        let known = BTreeMap::from([("a".to_owned(), took(10.0))]);
+        let known = IndexMap::from([("a".to_owned(), took(10.0))]);
         let mut estimate = Estimate::new(&phases, &known, 2);
         assert_eq!(left(&estimate, 0.0), (10.0, false));
         estimate.take(&ended("a"), 10.0);
@@ -206,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_decision_from_the_cache_shortens_what_is_left() {
-        let known = BTreeMap::from([("a".to_owned(), took(24.0))]);
+        let known = IndexMap::from([("a".to_owned(), took(24.0))]);
         let mut estimate = Estimate::new(&[phase("a", &[])], &known, 2);
         estimate.take(&Event::PhaseStarted { phase: name("a"), attempt: 1 }, 0.0);
         let source = DecisionSource::Cache {
@@ -214,7 +216,7 @@ mod tests {
             age_seconds: Some(1.0),
             measured_by: "r".to_owned(),
         };
-        let (decision, told) = (serde_json::Value::Null, String::new());
+        let (decision, told) = (crate::event::Data::default(), String::new());
         estimate.take(&Event::Decided { phase: name("a"), source, decision, told }, 0.1);
         assert_eq!(estimate.of(&name("a")), Some(0.5));
         assert!((left(&estimate, 0.1).0 - 0.4).abs() < 1e-9);

@@ -244,9 +244,9 @@ fn one_line(status: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Data;
     use crate::event::Stage;
     use jiff::Timestamp;
-    use serde_json::Value;
 
     fn name(name: &str) -> PhaseName {
         name.parse().unwrap()
@@ -266,7 +266,7 @@ mod tests {
             seconds: 1.0,
             stages: crate::event::StageSeconds::default(),
             told: None,
-            outputs: Value::Null,
+            outputs: Data::default(),
         }
     }
 

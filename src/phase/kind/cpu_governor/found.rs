@@ -7,6 +7,8 @@
 use serde::Serialize;
 
 use super::with::{Cores, Wanted, What};
+use crate::change::{Change, Target, observe, obstacle};
+use crate::host::Sysroot;
 use crate::host::catalog::{Instance, Known, Scope};
 use crate::host::core_class::Role;
 use crate::host::relation;
@@ -26,12 +28,60 @@ pub(super) struct Found {
     /// The module that the kernel has to load for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) module: Option<String>,
+    /// What it is set to when the host starts; none where that is not asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) at_boot: Option<AtBoot>,
     /// Settings of lower numbers are set first.
     #[serde(skip)]
     turn: u8,
 }
 
+/// What a setting is set to when the host starts.
+#[derive(Debug, Serialize)]
+pub(super) struct AtBoot {
+    /// That, or that it is not.
+    value: Option<String>,
+    /// Why it can't be set there; none when it can, or is as wanted.
+    obstacle: Option<String>,
+}
+
 impl Found {
+    /// Looks at what it is set to when the host starts. What can't be set now is not set then.
+    pub(super) fn with_boot(mut self, root: &Sysroot) -> Self {
+        if self.obstacle.is_none() {
+            let target = Target::at_boot(&self.path);
+            let (value, unread) = match target
+                .forbidden()
+                .map_or_else(|| observe(root, &target), Observed::Unreadable)
+            {
+                Observed::Value(value) => (Some(value), None),
+                Observed::Absent(reason) | Observed::Unreadable(reason) => (None, Some(reason)),
+            };
+            let is_so = value.as_ref().is_some_and(|value| target.same(value, &self.wanted));
+            let wanted = &self.wanted;
+            let obstacle =
+                unread.or_else(|| if is_so { None } else { obstacle(root, &target, wanted) });
+            self.at_boot = Some(AtBoot { value, obstacle });
+        }
+        self
+    }
+
+    /// The change that sets it when the host starts, for `phase`.
+    pub(super) fn change_at_boot(&self, phase: &str) -> Option<Change> {
+        let AtBoot { value: Some(from), obstacle: None } = self.at_boot.as_ref()? else {
+            return None;
+        };
+        let (target, to) = (Target::at_boot(&self.path), self.wanted.clone());
+        let (phase, from) = (phase.to_owned(), from.clone());
+        (!target.same(&from, &to)).then_some(Change { phase, target, from, to })
+    }
+
+    /// Why it is not set when the host starts.
+    pub(super) fn told_at_boot(&self) -> Option<String> {
+        let obstacle = self.at_boot.as_ref()?.obstacle.as_ref()?;
+        Some(format!("{obstacle} (would set {} to {} at boot)", self.path, self.wanted))
+    }
+
     /// Why it is not set, and what would have been changed.
     pub(super) fn told(&self) -> Option<String> {
         let obstacle = self.obstacle.as_ref()?;
@@ -53,6 +103,7 @@ impl Found {
             value: None,
             obstacle: Some(obstacle),
             module: None,
+            at_boot: None,
             turn: 0,
         }
     }
@@ -201,6 +252,7 @@ fn look_at(cx: &Context, setting: &Setting, wanted: &str) -> Found {
         value,
         obstacle,
         module: setting.valid.module(wanted).filter(|_| !is_so).map(str::to_owned),
+        at_boot: None,
         turn: 3,
     }
 }

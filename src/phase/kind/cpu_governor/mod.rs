@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 use self::found::Found;
 pub use self::with::With;
 use self::with::{Cores, What};
-use crate::change::{Change, Target};
+use crate::change::at_boot::file_of;
+use crate::change::{Change, Target, observe};
 use crate::event::{Check, CheckState, PhaseName};
+use crate::host::Sysroot;
 use crate::host::setting::{self, Observed};
 use crate::phase::{Applicability, Claim, Context, Kind, PhaseError, WithError};
 
@@ -96,9 +98,13 @@ impl Kind for CpuGovernor {
 
     async fn observe(with: &With, cx: &Context) -> Result<Applicability<Observation>, PhaseError> {
         let (wanted, _) = with.wanted();
-        let settings = found::look(&wanted, with.cores, cx);
-        let obstacles: Vec<String> = settings.iter().filter_map(Found::told).collect();
+        let mut settings = found::look(&wanted, with.cores, cx);
+        let mut obstacles: Vec<String> = settings.iter().filter_map(Found::told).collect();
         let none_applicable = obstacles.len() == settings.len();
+        if with.persist {
+            settings = settings.into_iter().map(|one| one.with_boot(&cx.run.sysroot)).collect();
+            obstacles.extend(settings.iter().filter_map(Found::told_at_boot));
+        }
         let observation = Observation { settings };
         if with.require && !obstacles.is_empty() {
             let told = format!("a required setting can't be set here: {}", obstacles.join("; "));
@@ -123,21 +129,22 @@ impl Kind for CpuGovernor {
         })
     }
 
-    fn tell(_: &With, decision: &Decision) -> String {
+    fn tell(with: &With, decision: &Decision) -> String {
         let governor = decision.governor.as_ref().map(|governor| format!("governor={governor}"));
         let swappiness = decision.swappiness.map(|value| format!("swappiness={value}"));
         let others = decision.settings.iter().map(|(name, value)| format!("{name}={value}"));
-        let told = governor.into_iter().chain(swappiness).chain(others);
-        let told = told.collect::<Vec<_>>().join(" ");
+        let persist = with.persist.then(|| "(at boot as well)".to_owned());
         let modules: Vec<&str> = decision.modules.iter().map(String::as_str).collect();
-        if modules.is_empty() {
-            told
-        } else {
-            format!("{told} (needs {}, which is not loaded)", modules.join(", "))
-        }
+        let needs = (!modules.is_empty())
+            .then(|| format!("(needs {}, which is not loaded)", modules.join(", ")));
+        let all = governor.into_iter().chain(swappiness).chain(others).chain(persist).chain(needs);
+        all.collect::<Vec<_>>().join(" ")
     }
 
     fn diff(phase: &PhaseName, observation: &Observation, _: &Decision) -> Vec<Change> {
+        // First those that hold at once: what is taken back in the other order is first no longer set again.
+        let at_boot = observation.settings.iter();
+        let at_boot = at_boot.filter_map(|found| found.change_at_boot(phase.as_str()));
         observation
             .settings
             .iter()
@@ -151,6 +158,7 @@ impl Kind for CpuGovernor {
                     to: found.wanted.clone(),
                 })
             })
+            .chain(at_boot)
             .collect()
     }
 
@@ -178,6 +186,30 @@ impl Kind for CpuGovernor {
                 }
             }
         };
-        Ok(observation.settings.iter().map(check).collect())
+        let at_boot = |found: &Found| check_at_boot(found, &cx.run.sysroot);
+        let settings = observation.settings.iter();
+        Ok(settings.clone().map(check).chain(settings.filter_map(at_boot)).collect())
     }
+}
+
+/// Whether a setting is set as wanted when the host starts; nothing where that is not asked for.
+fn check_at_boot(found: &Found, root: &Sysroot) -> Option<Check> {
+    found.at_boot.as_ref()?;
+    let name = format!("{} at boot", found.name);
+    if let Some(reason) = found.told_at_boot() {
+        return Some(Check::new(name, CheckState::NotApplicable { reason }));
+    }
+    let target = Target::at_boot(&found.path);
+    let wanted = found.wanted.clone();
+    Some(match observe(root, &target) {
+        Observed::Value(seen) if target.same(&seen, &wanted) => Check::matched(name, seen, wanted),
+        Observed::Value(seen) => {
+            let (seen, source) =
+                (target.shown(&seen).into_owned(), file_of(&found.path).to_owned());
+            Check::new(name, CheckState::Mismatch { seen, wanted, source })
+        }
+        Observed::Absent(reason) | Observed::Unreadable(reason) => {
+            Check::new(name, CheckState::Unreadable { reason })
+        }
+    })
 }

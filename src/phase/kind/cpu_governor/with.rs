@@ -50,6 +50,9 @@ pub struct With {
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     #[schemars(schema_with = "settings_schema")]
     settings: IndexMap<String, Scalar>,
+    /// True when the settings are to be set again at each start of the host, by systemd.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) persist: bool,
     /// True when a setting that can't be set here is a failure.
     #[serde(default)]
     pub(super) require: bool,

@@ -11,9 +11,9 @@ use serde_json::{Map, Value};
 
 use super::suite::{Suite, SuiteCheck, What};
 use crate::diagnostic::{Diagnostic, Place, Source, did_you_mean, one_of};
-use crate::phase::in_plain_words;
+use crate::phase::{in_plain_words, in_quotes};
 use crate::pipeline::{
-    Extent, Frame, Node, Reference, Scope, Sources, Tree, mentions, parse_yaml, render_node,
+    Extent, Frame, Node, Reference, Room, Scope, Sources, Tree, mentions, parse_yaml, render,
 };
 
 /// What a check may do.
@@ -60,7 +60,8 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn new(source: Arc<Source>, vars: &Map<String, Value>, open: Open) -> Self {
-        let scope = Scope { vars: vars.clone().into(), ..Scope::default() };
+        let mut scope = Scope::new(&Map::new(), Value::Null);
+        vars.iter().for_each(|(name, value)| scope.set(name, value.clone(), None));
         let sources = Sources::from(Arc::clone(&source));
         Self { source, sources, frame: scope.frame(), open, wrong: Vec::new() }
     }
@@ -226,7 +227,8 @@ impl Reader {
         // What has no value yet is not there, and is not missed.
         if !(gaps && message.starts_with("missing field")) {
             let key = if path == "." { key.to_owned() } else { format!("{key}.{path}") };
-            self.tell(node.span_of(&steps), format!("`{key}`: {message}"), help(steps.first()));
+            let help = in_quotes(&message).unwrap_or_else(|| help(steps.first()));
+            self.tell(node.span_of(&steps), format!("`{key}`: {message}"), help);
         }
         None
     }
@@ -235,10 +237,13 @@ impl Reader {
     fn part(&mut self, node: &Node, gaps: &mut bool) -> Option<Value> {
         let (mentioned, wrong) = mentions(node, &self.sources);
         let is_open = mentioned.iter().any(|mention| self.open.has(&mention.reference));
-        let value =
-            if is_open { Err(wrong) } else { render_node(node, &self.frame, &self.sources) };
-        let wrong = match value {
-            Ok(value) => return Some(value),
+        let rendered = if is_open {
+            Err(wrong)
+        } else {
+            render(node, &self.frame, &self.sources, &mut Room::of_a_phase())
+        };
+        let wrong = match rendered {
+            Ok(rendered) => return Some(rendered.value),
             Err(wrong) => wrong,
         };
         *gaps = true;

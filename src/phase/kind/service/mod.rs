@@ -21,7 +21,8 @@ use crate::host::attributes::{WantedAttributes, attributes};
 use crate::host::reading::{Bound, open_file_limit};
 use crate::host::{Fact, Sysroot, cpu_list};
 use crate::phase::{
-    Applicability, Context, Dependencies, Kind, Parameters, PhaseError, Service, WithError,
+    Applicability, Context, Dependencies, Kind, Parameters, PhaseError, SERVICE_PARAMETERS,
+    Service, WithError,
 };
 use crate::powd::client::PowdClient;
 use crate::unit::Span;
@@ -232,6 +233,7 @@ impl Kind for ServiceStartup {
             ("address".to_owned(), json!(ready.address)),
             ("url".to_owned(), json!(format!("http://{}", ready.address))),
             ("ledger".to_owned(), json!(ledger)),
+            ("pid".to_owned(), json!(ready.pid)),
         ]))
     }
 
@@ -271,13 +273,14 @@ fn look(with: &With, cx: &Context) -> Observation {
     let hard =
         open_file_limit(&Sysroot::live(), Bound::Hard).ok().map(|reading| reading.value as u64);
     let usable = facts.usable.as_ref().map_or(1, |usable| usable.value);
-    let parameters = [
-        ("pool_size", json!(with.pool_size)),
-        ("threads", json!(with.threads.map_or(usable as u64, u64::from))),
-        ("batch_size", json!(with.batch_size)),
-        ("linger", json!(with.linger)),
-        ("queue", json!(with.queue)),
+    let values = [
+        json!(with.pool_size),
+        json!(with.threads.map_or(usable as u64, u64::from)),
+        json!(with.batch_size),
+        json!(with.linger),
+        json!(with.queue),
     ];
+    let parameters = SERVICE_PARAMETERS.map(str::to_owned).into_iter().zip(values);
     Observation {
         backend: Backend::Process,
         program: cx.run.program.display().to_string(),
@@ -286,7 +289,7 @@ fn look(with: &With, cx: &Context) -> Observation {
             nice: with.nice,
             open_files: hard.map(|hard| hard.min(OPEN_FILES)),
         },
-        parameters: parameters.map(|(name, value)| (name.to_owned(), value)).into(),
+        parameters: parameters.collect(),
     }
 }
 

@@ -17,10 +17,11 @@ use crate::diagnostic::did_you_mean;
 use crate::event::{Check, CheckState};
 use crate::host::Fact;
 use crate::measure::compare::{Comparison, LEAST_PAIRS, Verdict};
+use crate::measure::load::LoadReport;
 use crate::measure::model::Measurement;
 use crate::phase::{
-    Applicability, Context, Dependencies, Kind, LoadShape, Parameters, PhaseError, Service,
-    WithError, capacity,
+    Applicability, Context, Dependencies, Kind, LoadShape, Parameters, PhaseError,
+    SERVICE_PARAMETERS, Service, WithError, capacity,
 };
 use crate::tuner::objective::Objective;
 use crate::tuner::search::{Budget, Next, Search, Setup, StopReason};
@@ -32,23 +33,15 @@ use crate::unit::{Percent, Span};
 /// Starts the random part of the search; the same for every run, so that a search can be repeated.
 const SEED: u64 = 20;
 
-/// What a trial measures.
-const METRICS: [&str; 11] = [
-    "service_throughput",
-    "throughput",
-    "requests_per_second",
-    "error_ratio",
-    "mean_ms",
-    "p50_ms",
-    "p90_ms",
-    "p99_ms",
-    "p999_ms",
-    "max_ms",
-    "time_to_ready_ms",
-];
+/// What a trial measures beside the figures of its load: the throughput once more, by the name that it has in gates, and
+/// how long the service took to be ready.
+const THROUGHPUT: &str = "service_throughput";
+const TIME_TO_READY: &str = "time_to_ready_ms";
 
-/// Parameters of the service that can be searched.
-const SEARCHED: [&str; 5] = ["batch_size", "linger", "pool_size", "queue", "threads"];
+/// What a trial measures.
+fn metric_names() -> impl Iterator<Item = &'static str> + Clone {
+    [THROUGHPUT].into_iter().chain(LoadReport::METRICS).chain([TIME_TO_READY])
+}
 
 /// Tunes the service.
 #[derive(Debug)]
@@ -84,7 +77,7 @@ fn nelder_mead() -> SolverKind {
 fn throughput() -> Objective {
     Objective {
         goal: crate::tuner::objective::Goal::Maximize,
-        metric: "service_throughput".to_owned(),
+        metric: THROUGHPUT.to_owned(),
         subject_to: Vec::new(),
     }
 }
@@ -175,16 +168,17 @@ impl Kind for Tune {
         let objective = &with.objective;
         let asked = objective.subject_to.iter().map(|one| one.metric.as_str());
         for metric in asked.chain([objective.metric.as_str()]) {
-            if !METRICS.contains(&metric) {
+            if !metric_names().any(|known| known == metric) {
                 let told = format!("the load measures no `{metric}`");
-                wrong.push(
-                    WithError::at("objective", told).maybe_help(did_you_mean(metric, METRICS)),
-                );
+                let near = did_you_mean(metric, metric_names());
+                wrong.push(WithError::at("objective", told).maybe_help(near));
             }
         }
-        for name in with.space.names().filter(|name| !SEARCHED.contains(name)) {
+        for name in with.space.names().filter(|name| !SERVICE_PARAMETERS.contains(name)) {
             let told = format!("the service has no parameter `{name}` to search");
-            wrong.push(WithError::at("space", told).maybe_help(did_you_mean(name, SEARCHED)));
+            wrong.push(
+                WithError::at("space", told).maybe_help(did_you_mean(name, SERVICE_PARAMETERS)),
+            );
         }
         wrong.extend(with.load.flaw().map(|told| WithError::at("load", told)));
         wrong
@@ -418,7 +412,7 @@ async fn metrics(
     let ready = service.restart(parameters).await?;
     let report = capacity(ready.address, with.load, cx).await?;
     let mut metrics = report.metrics();
-    metrics.insert("service_throughput".to_owned(), report.throughput);
-    metrics.insert("time_to_ready_ms".to_owned(), ready.seconds * 1000.0);
+    metrics.insert(THROUGHPUT.to_owned(), report.throughput);
+    metrics.insert(TIME_TO_READY.to_owned(), ready.seconds * 1000.0);
     Ok(metrics)
 }

@@ -5,22 +5,26 @@
 //! secret is in it from here on. Secrets are given to it by its environment or its input, never by its arguments,
 //! which everybody on the host can read.
 
-use std::borrow::Cow;
+mod argv;
+mod outputs;
+mod program;
+
 use std::collections::BTreeMap;
-use std::fmt;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::value::SeqAccessDeserializer;
-use serde::de::{self, Deserializer, IntoDeserializer as _, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use self::argv::{Argv, not_passed};
+use self::outputs::{Outputs, text, visible};
+use self::program::{failed, folder, places, program};
 use crate::event::Check;
-use crate::host::process::{Finished, Gap, ProcessSpec, Stdin};
+use crate::host::process::{Finished, ProcessSpec, Stdin};
 use crate::phase::{Applicability, Context, Dependencies, Kind, PhaseError, WithError, Word};
-use crate::secret::{Secrets, stands_in};
+use crate::secret::stands_in;
 use crate::unit::{Bytes, Span};
 
 /// Most that may be kept of each output: it becomes a part of the record and the report.
@@ -66,90 +70,12 @@ pub struct With {
     outputs: Outputs,
 }
 
-/// What is run: a list of words, or the text for a shell. A list of one text is the same for a shell.
-#[derive(Debug)]
-struct Argv {
-    words: Vec<Word>,
-    /// Written as a text and not as a list.
-    is_text: bool,
-}
-
-impl Argv {
-    /// All words in a line.
-    fn joined(&self) -> String {
-        self.words.iter().map(|word| word.as_str()).collect::<Vec<_>>().join(" ")
-    }
-}
-
-/// As a list, however it was written: so the same command has the same cache key.
-impl Serialize for Argv {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.words.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Argv {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ArgvVisitor)
-    }
-}
-
-struct ArgvVisitor;
-
-impl<'de> Visitor<'de> for ArgvVisitor {
-    type Value = Argv;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of texts")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, words: A) -> Result<Argv, A::Error> {
-        let words = Vec::deserialize(SeqAccessDeserializer::new(words))?;
-        Ok(Argv { words, is_text: false })
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Argv, E> {
-        let word = Word::deserialize(text.into_deserializer())?;
-        Ok(Argv { words: vec![word], is_text: true })
-    }
-}
-
-impl JsonSchema for Argv {
-    fn schema_name() -> Cow<'static, str> {
-        "argv".into()
-    }
-
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let words = generator.subschema_for::<Vec<Word>>();
-        json_schema!({ "anyOf": [words, { "type": "string" }] })
-    }
-}
-
 fn zero() -> Vec<i32> {
     vec![0]
 }
 
 fn output_limit() -> Bytes {
     Bytes(64 << 10)
-}
-
-/// What is visible of a command downstream, beside its exit code `code`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Outputs {
-    /// `stdout` and `stderr` as texts; and the fields of a JSON object, if that is what it prints.
-    #[default]
-    Auto,
-    /// The fields of the JSON object that it must print.
-    Json,
-    /// `stdout` and `stderr` as texts.
-    Text,
-    /// Nothing more.
-    None,
 }
 
 /// What it finds.
@@ -175,12 +101,13 @@ impl Kind for Command {
     type Decision = Decision;
 
     fn check(with: &With) -> Vec<WithError> {
-        let mut wrong = check_argv(with);
-        if let Some(name) =
-            with.env.keys().find(|name| name.is_empty() || name.contains(['=', '\0']))
-        {
-            let told = format!("`{name}` can't be the name of a variable");
-            wrong.push(WithError::at("env", told).help("write it like `env: { NAME: value }`"));
+        let mut wrong = argv::check(&with.argv, with.shell);
+        wrong.extend(check_env(&with.env));
+        if with.cwd.as_ref().is_some_and(|dir| dir.as_os_str().as_bytes().contains(&0)) {
+            wrong.push(
+                WithError::at("cwd", "the name of a folder can't have a NUL byte in it")
+                    .help("write the path of a folder"),
+            );
         }
         if with.cwd.as_ref().is_some_and(|dir| stands_in(&dir.to_string_lossy())) {
             wrong.push(
@@ -222,16 +149,12 @@ impl Kind for Command {
     /// A probe finds something else when its program is another.
     fn depends_on(with: &With, _: &Observation, cx: &Context) -> Result<Dependencies, PhaseError> {
         let (name, _) = program(with);
-        let path = found(name, with, cx).ok_or_else(|| {
+        let digest = cx.run.digest_first(places(name, with, cx))?.ok_or_else(|| {
             PhaseError::new(format!("could not find the program `{name}`"))
                 .help("install it, or give its path")
         })?;
         let folder = cx.run.digests.place(&folder(with, cx).unwrap_or_default());
-        Ok([
-            ("program".to_owned(), cx.run.digest(&path)?.into()),
-            ("folder".to_owned(), folder.into()),
-        ]
-        .into())
+        Ok([("program".to_owned(), digest.into()), ("folder".to_owned(), folder.into())].into())
     }
 
     async fn decide(with: &With, _: &Observation, cx: &Context) -> Result<Decision, PhaseError> {
@@ -266,76 +189,23 @@ impl Kind for Command {
     }
 }
 
-fn check_argv(with: &With) -> Vec<WithError> {
+fn check_env(env: &BTreeMap<String, Word>) -> Vec<WithError> {
     let mut wrong = Vec::new();
-    match with.argv.words.as_slice() {
-        [first, ..] if first.trim().is_empty() => {
-            wrong.push(
-                WithError::at("argv", "there is no program")
-                    .help("write it like `argv: [/usr/bin/true]`"),
-            );
+    for (name, value) in env {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            let told = format!("`{name}` can't be the name of a variable");
+            wrong.push(WithError::at("env", told).help("write it like `env: { NAME: value }`"));
         }
-        [] => wrong.push(
-            WithError::at("argv", "there is no program")
-                .help("write it like `argv: [/usr/bin/true]`"),
-        ),
-        [_, _, ..] if with.shell => wrong.push(
-            WithError::at("argv", "a shell runs one text, and this is a list of several").help(
-                "write `argv: \"first | second\"` with `shell: true`, or leave `shell` out: a program needs no shell to get its arguments",
-            ),
-        ),
-        [text] if with.argv.is_text && !with.shell => {
-            wrong.push(WithError::at("argv", NO_SHELL).help(as_list(text)));
-        }
-        _ => {}
-    }
-    for (index, _) in with.argv.words.iter().enumerate().filter(|(_, text)| stands_in(text)) {
-        let told = "a secret can't be an argument: everybody on the host can read those";
-        let path = vec!["argv".to_owned(), index.to_string()];
-        let help = "give it by `env` or `stdin`, and let the program read it there";
-        wrong.push(WithError { path, message: told.to_owned(), help: Some(help.to_owned()) });
+        let path = || vec!["env".to_owned(), name.clone()];
+        let bytes = name.len() + 1 + value.len();
+        wrong.extend(not_passed(
+            bytes,
+            value.contains('\0'),
+            "a variable of the environment",
+            path,
+        ));
     }
     wrong
-}
-
-const NO_SHELL: &str = "this is a text, and without a shell nobody takes it apart";
-
-/// How a text is written as program and arguments, as far as that can be told: not what quotes are for.
-fn as_list(text: &str) -> String {
-    const SHELL_SIGNS: [char; 16] =
-        ['|', '&', ';', '<', '>', '$', '`', '"', '\'', '\\', '(', ')', '*', '?', '~', '\n'];
-    if text.contains(SHELL_SIGNS) {
-        return "add `shell: true` to have a shell run it".to_owned();
-    }
-    let words: Vec<&str> = text.split_whitespace().collect();
-    format!("write `argv: [{}]`, or add `shell: true`", words.join(", "))
-}
-
-/// The program and its arguments.
-fn program(with: &With) -> (&str, Vec<&str>) {
-    let mut words = with.argv.words.iter().map(|word| word.as_str());
-    if with.shell {
-        return (SHELL, ["-c"].into_iter().chain(words).collect());
-    }
-    (words.next().unwrap_or_default(), words.collect())
-}
-
-/// The folder it starts in; none for that of this process.
-fn folder(with: &With, cx: &Context) -> Option<PathBuf> {
-    let dir = &cx.run.pipeline_dir;
-    let dir = with.cwd.as_ref().map_or_else(|| dir.clone(), |own| dir.join(own));
-    Some(dir).filter(|dir| !dir.as_os_str().is_empty())
-}
-
-/// The file of a program: where it is said to be, or the first of its name in `PATH`.
-fn found(name: &str, with: &With, cx: &Context) -> Option<PathBuf> {
-    if name.contains('/') {
-        let dir = folder(with, cx).unwrap_or_default();
-        return Some(dir.join(name)).filter(|path| path.is_file());
-    }
-    let own = with.env.get("PATH").map(|path| path.as_str().into());
-    let path = own.or_else(|| std::env::var_os("PATH"))?;
-    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
 /// Runs it and answers what is visible of it.
@@ -352,19 +222,17 @@ async fn run(with: &With, cx: &Context) -> Result<Map<String, Value>, PhaseError
     let limit = with.limit.map_or(FOREVER, |span| span.0);
     let kept = usize::try_from(with.output_limit.0).unwrap_or(usize::MAX);
     let ended = cx.run_process(spec, limit, kept).await;
-    let ended = ended.map_err(|error| {
-        let mut failed = PhaseError::because("could not run the command", error);
-        if let Some(help) = not_executable(name, with, cx) {
-            failed = failed.help(help);
-        }
-        failed
-    })?;
+    let ended = ended.map_err(|error| failed(error, with, cx))?;
     let stdout = text(&ended.stdout, ended.stdout_gap, secrets);
     let stderr = text(&ended.stderr, ended.stderr_gap, secrets);
     if !ended.status.code().is_some_and(|code| with.exit.contains(&code)) {
         return Err(PhaseError::new(bad_end(with, &ended, &stderr)));
     }
-    let outputs = outputs(with, &ended, stdout, stderr, secrets)?;
+    let texts = (stdout, stderr);
+    let (outputs, note) = visible(with.outputs, with.output_limit, &ended, texts, secrets)?;
+    if let Some(note) = note {
+        cx.note(note);
+    }
     for (stream, gap) in [("output", ended.stdout_gap), ("error output", ended.stderr_gap)] {
         if let Some(gap) = gap.filter(|_| with.outputs != Outputs::None) {
             let limit = with.output_limit;
@@ -375,68 +243,6 @@ async fn run(with: &With, cx: &Context) -> Result<Map<String, Value>, PhaseError
         }
     }
     Ok(outputs)
-}
-
-/// What would help where a file is there and yet can't be run.
-fn not_executable(name: &str, with: &With, cx: &Context) -> Option<String> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let path = found(name, with, cx)?;
-    let mode = path.metadata().ok()?.permissions().mode();
-    (mode & 0o111 == 0).then(|| format!("make it executable: `chmod +x {}`", path.display()))
-}
-
-/// An output as a text that tells no secret, and says what is not in it.
-fn text(bytes: &[u8], gap: Option<Gap>, secrets: &Secrets) -> String {
-    let received = |bytes: &[u8]| {
-        let mut text = String::from_utf8_lossy(bytes).into_owned();
-        secrets.receive(&mut text);
-        text
-    };
-    let Some(gap) = gap else { return received(bytes) };
-    let (begin, end) = bytes.split_at(gap.at);
-    let (mut begin, mut end) = (received(begin), received(end));
-    secrets.cut_end(&mut begin);
-    secrets.cut_start(&mut end);
-    format!("{begin}\n[{} bytes left out]\n{end}", gap.bytes)
-}
-
-/// What is visible downstream.
-fn outputs(
-    with: &With,
-    ended: &Finished,
-    stdout: String,
-    stderr: String,
-    secrets: &Secrets,
-) -> Result<Map<String, Value>, PhaseError> {
-    let parsed = || -> Result<Map<String, Value>, serde_json::Error> {
-        // From the bytes: a value that is hidden in a text may have been a number.
-        let mut value: Value = serde_json::from_slice(&ended.stdout)?;
-        secrets.receive_in(&mut value);
-        serde_json::from_value(value)
-    };
-    let mut visible = match with.outputs {
-        Outputs::Json if ended.stdout_gap.is_some() => {
-            let told =
-                format!("it printed more than {}, so its JSON is not whole", with.output_limit);
-            return Err(PhaseError::new(told).help("raise `output_limit`"));
-        }
-        Outputs::Json => parsed().map_err(|error| {
-            PhaseError::because("it did not print a JSON object", error)
-                .help("`outputs: json` takes one object on standard output and nothing else")
-        })?,
-        Outputs::Auto
-            if ended.stdout_gap.is_none() && ended.stdout.trim_ascii().starts_with(b"{") =>
-        {
-            parsed().unwrap_or_default()
-        }
-        Outputs::Auto | Outputs::Text | Outputs::None => Map::new(),
-    };
-    if matches!(with.outputs, Outputs::Auto | Outputs::Text) {
-        visible.insert("stdout".to_owned(), stdout.into());
-        visible.insert("stderr".to_owned(), stderr.into());
-    }
-    visible.insert("code".to_owned(), ended.status.code().into());
-    Ok(visible)
 }
 
 /// What is said of a program that did not end as wanted: how it did, and its last words.
@@ -476,13 +282,19 @@ mod tests {
             (json!({ "argv": ["echo ⟦secret env PW⟧"], "shell": true }), "argv.0"),
             (json!({ "argv": ["a"], "cwd": "⟦secret env PW⟧" }), "cwd"),
             (json!({ "argv": ["a"], "env": { "A=B": "" } }), "env"),
+            (json!({ "argv": ["a", "x\0y"] }), "argv.1"),
+            (json!({ "argv": ["a", "x".repeat(131_072)] }), "argv.1"),
+            (json!({ "argv": vec!["x"; 700_000] }), "argv"),
+            (json!({ "argv": ["a"], "env": { "A": "\0" } }), "env.A"),
+            (json!({ "argv": ["a"], "env": { "A": "x".repeat(131_070) } }), "env.A"),
+            (json!({ "argv": ["a"], "cwd": "a\0" }), "cwd"),
             (json!({ "argv": ["a"], "exit": [] }), "exit"),
             (json!({ "argv": ["a"], "exit": [256] }), "exit"),
             (json!({ "argv": ["a"], "limit": "0s" }), "limit"),
             (json!({ "argv": ["a"], "output_limit": "1GiB" }), "output_limit"),
         ] {
-            let told = wrong(with.clone());
-            assert!(told.len() == 1 && told[0].0 == place, "{with}: {told:?}");
+            let told = wrong(with);
+            assert!(told.len() == 1 && told[0].0 == place, "{place}: {told:?}");
         }
         let right = json!({
             "argv": ["a | b"], "shell": true, "stdin": "⟦secret env PW⟧", "env": { "A": "⟦secret env PW⟧" },
@@ -501,7 +313,7 @@ mod tests {
         assert_eq!(program(&text), (SHELL, vec!["-c", "a | b"]));
         assert_eq!(program(&text), program(&list));
         assert_eq!(serde_json::to_value(&text).unwrap(), serde_json::to_value(&list).unwrap());
-        assert_eq!(as_list("ls  -l /a"), "write `argv: [ls, -l, /a]`, or add `shell: true`");
-        assert_eq!(as_list("ls | wc"), "add `shell: true` to have a shell run it");
+        assert_eq!(argv::as_list("ls  -l /a"), "write `argv: [ls, -l, /a]`, or add `shell: true`");
+        assert_eq!(argv::as_list("ls | wc"), "add `shell: true` to have a shell run it");
     }
 }
