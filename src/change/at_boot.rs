@@ -182,9 +182,8 @@ pub(super) fn same(one: &str, other: &str) -> bool {
 /// A value as it is told to people.
 pub(super) fn shown(value: &str) -> Cow<'_, str> {
     match content(value) {
-        Content::Text(text) => text.into(),
+        Content::Text(text) | Content::Other(text) => text.into(),
         Content::Absent(_) => "not set".into(),
-        Content::Other(told) => told.into(),
     }
 }
 
@@ -218,17 +217,16 @@ fn replaced(files: &ConfigFiles, path: &str, value: &str) -> Told<String> {
     let (before, is_there) = match content(&before) {
         Content::Text(text) => (text, true),
         Content::Absent(_) => (HEADER, false),
-        Content::Other(told) => return Err(format!("it is {told}")),
+        Content::Other(told) => return Err(format!("{} is {told}", form.file)),
     };
     if value.contains(['\n', '\0']) {
         return Err(format!("what {path} is to have is not one line"));
     }
     let mut new = match content(value) {
-        Content::Text(value) => {
+        Content::Text(_) | Content::Other(_) => {
             Some(format!("{}{}\n", start_of_line(path), end_of_line(path, value)))
         }
         Content::Absent(_) => None,
-        Content::Other(_) => return Err("its value was not kept".to_owned()),
     };
     let mut after = String::new();
     for line in before.lines() {

@@ -13,6 +13,7 @@ mod config_file;
 pub mod database_setting;
 pub mod drift;
 mod entry;
+mod file_value;
 mod host;
 pub mod journal;
 pub mod journals;

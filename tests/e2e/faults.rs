@@ -15,7 +15,7 @@ use crate::governor::{PHASES, bare_host};
 use crate::house::{Ended, House, Running};
 
 /// Frequency policies of the made-up host; with its swappiness, each is one change.
-const POLICIES: usize = 28;
+const POLICIES: usize = 40;
 
 /// What goes wrong; but for the first two, an error that the disk, or the host, answers a write with.
 const FAULTS: [&str; 6] = ["kill", "tear", "eio", "eperm", "enospc", "erofs"];
