@@ -5,6 +5,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel}
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+/// How often a thread looks whether something has arrived before it goes to sleep.
+const LOOKS: usize = 50;
+
 /// What came of a call.
 #[derive(Debug)]
 pub enum Answer<T> {
@@ -63,6 +66,9 @@ pub fn within<T: Send + 'static>(
     if let Err(error) = sent {
         return Answer::NotAsked(error);
     }
+    if let Some(answer) = soon(&told) {
+        return Answer::Told(answer);
+    }
     match told.recv_timeout(patience) {
         Ok(answer) => Answer::Told(answer),
         Err(RecvTimeoutError::Timeout) => Answer::Late(Late(told)),
@@ -77,11 +83,23 @@ fn start() -> std::io::Result<Thread> {
     let thread = Thread(send);
     let own = thread.clone();
     std::thread::Builder::new().name("patience".to_owned()).spawn(move || {
-        for Call(call) in calls {
+        while let Some(Call(call)) = soon(&calls).or_else(|| calls.recv().ok()) {
             call(&own);
         }
     })?;
     Ok(thread)
+}
+
+/// What arrives within some ten microseconds, without going to sleep for it: the kernel takes longer to wake a thread than
+/// to tell a setting, and where one is asked for others are.
+fn soon<T>(receiver: &Receiver<T>) -> Option<T> {
+    (0..LOOKS).find_map(|_| {
+        let arrived = receiver.try_recv().ok();
+        if arrived.is_none() {
+            std::thread::yield_now();
+        }
+        arrived
+    })
 }
 
 #[cfg(test)]
