@@ -13,6 +13,7 @@ use super::host::Host;
 use super::journal::{Entry, Record, State};
 use super::model::{Change, Target};
 use super::reboot::Reboot;
+use crate::host::relation;
 use crate::host::setting::Observed;
 
 /// What became of a change that was to be taken back.
@@ -131,6 +132,12 @@ fn step(entry: &Entry, current: &str, foreign: Foreign) -> Step {
     if ours || foreign == Foreign::Overwrite { Step::Write } else { Step::Leave }
 }
 
+/// The setting that the kernel zeroes when this one is set.
+fn twin(target: &Target) -> Option<Target> {
+    let Target::Setting { path } = target else { return None };
+    relation::twin_of_file(path).map(Target::setting)
+}
+
 /// Takes changes back on a host, the latest first.
 pub(super) struct Taker<'a> {
     host: &'a dyn Host,
@@ -143,6 +150,8 @@ pub(super) struct Taker<'a> {
     /// The latest change of each target over which somebody else's value stands, and that value. What lies below such
     /// a change is left as well, whatever the value is: by force, they are all taken back in their order.
     left: BTreeMap<Target, (u64, String)>,
+    /// The values of the run, former ones among them, that settings have which the kernel zeroes when another one is set.
+    twins: BTreeMap<Target, Vec<String>>,
     /// The run whose changes they are, and the newer ones that may stand on them.
     run: &'a str,
     newer: Chain,
@@ -158,6 +167,7 @@ impl<'a> Taker<'a> {
             foreign,
             blocked: BTreeSet::new(),
             left: BTreeMap::new(),
+            twins: BTreeMap::new(),
             run: "",
             newer: Chain::default(),
             notes: Vec::new(),
@@ -167,6 +177,11 @@ impl<'a> Taker<'a> {
     /// The same with these changes of the run in mind: some may have been left before.
     pub(super) fn among(mut self, entries: &[Entry]) -> Self {
         for entry in entries {
+            if twin(&entry.change.target).is_some() {
+                let Change { target, from, to, .. } = &entry.change;
+                let ours = self.twins.entry(target.clone()).or_default();
+                ours.extend([from, to].into_iter().chain(&entry.inherited).cloned());
+            }
             if let State::Left { found } = &entry.state {
                 self.left.insert(entry.change.target.clone(), (entry.n, found.clone()));
             }
@@ -231,6 +246,9 @@ impl<'a> Taker<'a> {
                 return Ok(TakenBack::AlreadyBack { found });
             }
             Step::Leave => return Ok(TakenBack::Left { found: target.foreign(found) }),
+            Step::Write if self.zeroes_a_foreign_one(target) => {
+                return Ok(TakenBack::Left { found });
+            }
             Step::Write => {}
         }
         let written = self.host.write(target, from);
@@ -251,6 +269,17 @@ impl<'a> Taker<'a> {
             }
             Observed::Absent(reason) | Observed::Unreadable(reason) => Err(reason),
         }
+    }
+
+    /// Whether writing a setting would make the kernel zero another one that somebody else has set since: theirs is what
+    /// zeroed this one.
+    fn zeroes_a_foreign_one(&self, target: &Target) -> bool {
+        let Some(twin) = twin(target).filter(|_| self.foreign == Foreign::Leave) else {
+            return false;
+        };
+        let Observed::Value(found) = self.host.look(&twin) else { return false };
+        let ours = self.twins.get(&twin).into_iter().flatten();
+        !twin.same(&found, "0") && !ours.into_iter().any(|value| twin.same(&found, value))
     }
 
     /// Where a newer run has set the same since, what it found takes the place of the host's value: it is the one

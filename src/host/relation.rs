@@ -149,6 +149,13 @@ pub fn beside(name: &str, value: &str, current: impl Fn(&str) -> Option<String>)
     })
 }
 
+/// The file of the setting that the kernel zeroes when that of the given file is set.
+#[must_use]
+pub fn twin_of_file(path: &str) -> Option<String> {
+    let name = path.strip_prefix("/proc/sys/")?.replace('/', ".");
+    Some(format!("/proc/sys/{}", twin(&name)?.replace('.', "/")))
+}
+
 /// The setting that the kernel zeroes when the one of the given name is set.
 #[must_use]
 pub fn twin(name: &str) -> Option<&'static str> {
@@ -214,5 +221,8 @@ mod tests {
         let zero = |_: &str| Some("0".to_owned());
         assert_eq!(beside("vm.dirty_background_ratio", "30", zero), None);
         assert_eq!(twin("vm.dirty_bytes"), Some("vm.dirty_ratio"));
+        let twin = twin_of_file("/proc/sys/vm/dirty_background_ratio");
+        assert_eq!(twin.as_deref(), Some("/proc/sys/vm/dirty_background_bytes"));
+        assert_eq!(twin_of_file("/sys/vm/dirty_bytes"), None);
     }
 }

@@ -183,6 +183,30 @@ fn what_the_kernel_zeroes_when_its_twin_is_set_is_taken_back_too() {
 }
 
 #[test]
+fn a_twin_that_somebody_else_has_set_since_is_not_zeroed_and_none_is_set_at_boot() {
+    let house = with(
+        "{ persist: true, settings: { vm.dirty_background_ratio: 5, vm.dirty_bytes: 64MiB } }",
+    );
+    let files = ["dirty_background_bytes", "dirty_background_ratio", "dirty_bytes", "dirty_ratio"];
+    let files = files.map(|name| format!("host/proc/sys/vm/{name}"));
+    let put = |values: [&str; 4]| {
+        files.iter().zip(values).for_each(|(file, value)| house.put(file, &format!("{value}\n")));
+    };
+    put(["1048576", "0", "0", "20"]);
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+    let at_boot = house.get("host/etc/sysctl.d/99-trueup.conf");
+    assert!(at_boot.contains("vm.dirty_background_ratio = 5\nvm.dirty_bytes = 67108864\n"));
+    assert_eq!(at_boot.matches("vm.").count(), 2, "{at_boot}");
+    put(["0", "12", "99999744", "0"]);
+    house.trueup(&["rollback"]).wanted(5);
+    let now = files.each_ref().map(|file| house.get(file).trim().to_owned());
+    assert_eq!(now, ["0", "12", "99999744", "0"]);
+    house.trueup(&["rollback", "--force"]).wanted(0);
+    let now = files.each_ref().map(|file| house.get(file).trim().to_owned());
+    assert_eq!(now, ["1048576", "0", "0", "20"]);
+}
+
+#[test]
 fn what_does_not_stand_beside_the_values_of_the_host_is_not_written() {
     let house = with("{ settings: { vm.dirty_background_ratio: 30 } }");
     house.put("host/proc/sys/vm/dirty_ratio", "20\n");

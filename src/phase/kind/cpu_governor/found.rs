@@ -34,6 +34,9 @@ pub(super) struct Found {
     /// Settings of lower numbers are set first.
     #[serde(skip)]
     turn: u8,
+    /// Whether the kernel sets it when another one is set.
+    #[serde(skip)]
+    follows: bool,
 }
 
 /// What a setting is set to when the host starts.
@@ -46,9 +49,10 @@ pub(super) struct AtBoot {
 }
 
 impl Found {
-    /// Looks at what it is set to when the host starts. What can't be set now is not set then.
+    /// Looks at what it is set to when the host starts. What can't be set now is not set then, and what the kernel sets
+    /// with another one must not be: it would undo that.
     pub(super) fn with_boot(mut self, root: &Sysroot) -> Self {
-        if self.obstacle.is_none() {
+        if self.obstacle.is_none() && !self.follows {
             let target = Target::at_boot(&self.path);
             let (value, unread) = match target
                 .forbidden()
@@ -105,6 +109,7 @@ impl Found {
             at_boot: None,
             module: None,
             turn: 0,
+            follows: false,
         }
     }
 }
@@ -216,7 +221,7 @@ fn order(found: &mut [Found]) {
 }
 
 /// The setting that the kernel zeroes when `wanted` is set: a change as well, that must be taken back as well. It
-/// comes after: written then, it does nothing but be in the journal, and is taken back first, which brings back both.
+/// comes after: by then the kernel has set it, so it is in the journal alone, and is taken back first, which brings back both.
 fn twin(wanted: &Wanted, found: &[Found], cx: &Context) -> Option<Found> {
     let name = relation::twin(wanted.name())?;
     let sets = |one: &Found| {
@@ -225,7 +230,7 @@ fn twin(wanted: &Wanted, found: &[Found], cx: &Context) -> Option<Found> {
             && one.obstacle.is_none()
             && now.is_some_and(|now| !setting::same(now, &one.wanted))
     };
-    let twin = look_at(cx, &Setting::sysctl(name), "0");
+    let twin = Found { follows: true, ..look_at(cx, &Setting::sysctl(name), "0") };
     (found.iter().any(sets) && twin.value.is_some()).then_some(twin)
 }
 
@@ -254,5 +259,6 @@ fn look_at(cx: &Context, setting: &Setting, wanted: &str) -> Found {
         at_boot: None,
         module: setting.valid.module(wanted).filter(|_| !is_so).map(str::to_owned),
         turn: 3,
+        follows: false,
     }
 }
