@@ -117,7 +117,9 @@ pub fn verify(
 fn unknown(state: &JournalState) -> Option<String> {
     match state {
         JournalState::Unfinished => {
-            Some("it was cut off; the next run takes it back, and so does `trueup rollback`".into())
+            let told = "it is still at work, or it or its rollback was cut off: `trueup rollback` takes it back then, \
+                        and so does the next run";
+            Some(told.to_owned())
         }
         JournalState::Unreadable { reason } => Some(reason.clone()),
         JournalState::Kept | JournalState::Left | JournalState::RolledBack => None,
@@ -220,6 +222,10 @@ mod tests {
         };
         let _ = cut.apply(&[change]);
         let found = verify(&tree.sysroot(), dir.path(), None).unwrap();
-        assert!(found.unknown[0].starts_with("run r2: it was cut off"), "{found:?}");
+        assert!(
+            found.unknown[0]
+                .starts_with("run r2: it is still at work, or it or its rollback was cut off"),
+            "{found:?}"
+        );
     }
 }

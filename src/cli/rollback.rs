@@ -136,7 +136,7 @@ fn take_all_back(
             Err(error) => return Err(Failure::because("rollback::failed", &error)),
         };
         tell(&report, out)?;
-        if report.changes.is_empty() && how.copied_from.is_some() {
+        if report.changes.is_empty() && journal.left == 0 && !is_all(options) {
             writeln!(out, "{}  there is nothing to take back", report.run)?;
         }
         complete &= report.is_complete();
@@ -290,7 +290,7 @@ fn of_phases<'a>(
     Ok(chosen.into_iter().filter(asked).collect())
 }
 
-/// The journal of a run.
+/// The journal of a run, which the beginning of its name is enough to tell.
 pub(super) fn of_run<'a>(
     journals: &'a [JournalSummary],
     run: &str,
@@ -299,11 +299,21 @@ pub(super) fn of_run<'a>(
         let failure = Failure::because("rollback::run", &error);
         failure.help("`trueup report list` shows the runs").exit(ExitCode::Invalid)
     })?;
-    journals.iter().find(|journal| journal.run == run.as_str()).ok_or_else(|| {
-        let found =
-            Diagnostic::error("rollback::run", format!("run {run} has changed nothing here"));
+    let begin_so = || journals.iter().filter(|journal| journal.run.starts_with(run.as_str()));
+    let whole = journals.iter().find(|journal| journal.run == run.as_str());
+    let only = || begin_so().next().filter(|_| begin_so().count() == 1);
+    whole.or_else(only).ok_or_else(|| {
+        let several = begin_so().count() > 1;
+        let message = if several {
+            format!("several runs that have changed something begin with `{run}`")
+        } else {
+            format!("no run `{run}` has changed anything here")
+        };
+        let found = Diagnostic::error("rollback::run", message);
         let help = if journals.is_empty() {
             "no run has changed anything".to_owned()
+        } else if several {
+            crate::diagnostic::one_of(begin_so().map(|journal| &*journal.run))
         } else {
             crate::diagnostic::one_of(journals.iter().map(|journal| &*journal.run))
         };

@@ -32,10 +32,11 @@ pub(super) fn verify(options: &VerifyArgs) -> Result<ExitCode, Failure> {
     let sysroot = wire::sysroot(&options.sysroot)?;
     let journals = options.state.results.join("journal");
     let unlisted = |error: DiskError| Failure::because("verify::journals", &error);
-    if let Some(run) = &options.run {
-        rollback::of_run(&list(&journals).map_err(unlisted)?, run)?;
-    }
-    let found = look(&sysroot, &journals, options.run.as_deref()).map_err(unlisted)?;
+    let run = match &options.run {
+        Some(run) => Some(rollback::of_run(&list(&journals).map_err(unlisted)?, run)?.run.clone()),
+        None => None,
+    };
+    let found = look(&sysroot, &journals, run.as_deref()).map_err(unlisted)?;
     let counts = count(&found);
     let mut out = std::io::stdout().lock();
     if options.json {

@@ -51,6 +51,9 @@ pub fn summary(report: &Report, report_path: &str, since: Option<&Since>, width:
             Some(status) => {
                 writeln!(text, "  {name:names$}  {status:<14} {:>7.1} s{late}", phase.seconds)
             }
+            None if since.is_some_and(|since| since.at_work) => {
+                writeln!(text, "  {name:names$}  AT WORK")
+            }
             None => writeln!(text, "  {name:names$}  {}", word(phase)),
         };
         let lines = told(phase).into_iter().flat_map(|told| wrap(&told, width.saturating_sub(6)));

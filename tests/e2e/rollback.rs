@@ -56,6 +56,20 @@ fn the_changes_of_a_phase_are_taken_back_alone_and_the_rest_later() {
 }
 
 #[test]
+fn a_run_is_told_by_the_beginning_of_its_name_and_what_is_back_already_is_told() {
+    let (house, run) = changed();
+    let short = &run[..run.len() - 3];
+    let told = house.trueup(&["verify", short]).wanted(0).stdout;
+    assert!(told.contains("rmem_max"), "{told}");
+    let told = house.trueup(&["rollback", "nonesuch"]).wanted(2).stderr;
+    assert!(told.contains("no run `nonesuch` has changed anything here"), "{told}");
+    house.trueup(&["rollback", short]).wanted(0);
+    assert_eq!(values(&house), ["60", "212992"]);
+    let told = house.trueup(&["rollback", short]).wanted(0).stdout;
+    assert!(told.contains("there is nothing to take back"), "{told}");
+}
+
+#[test]
 fn a_copy_of_a_journal_takes_back_what_is_in_place_and_stays_as_it_is() {
     let (house, run) = changed();
     let journal = format!("results/journal/{run}.jsonl");
