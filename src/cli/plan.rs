@@ -85,18 +85,21 @@ pub(super) fn held(path: &Path, options: &RunArgs, sysroot: &Path) -> Result<Bou
     bound.doubts =
         trust::weigh(&bound.plan, Some(path), Doubted::of(options.trust.trust_pipeline))?;
     let found = planned.differences(&file);
-    if found.is_empty() { Ok(bound) } else { Err(stale(path, &found)) }
+    if found.is_empty() { Ok(bound) } else { Err(stale(path, &found, &file.cut_off)) }
 }
 
-fn stale(path: &Path, found: &[Difference]) -> Failure {
+fn stale(path: &Path, found: &[Difference], cut_off: &[String]) -> Failure {
     let things = if found.len() == 1 { "thing is" } else { "things are" };
     let told = format!(
         "the plan {} is stale: {} {things} not as planned; nothing was done",
         path.display(),
         found.len()
     );
-    let mut told = Diagnostic::error("plan::stale", told)
-        .help("make a new one with `trueup plan -o FILE`, and look at it before you run it");
+    let first = if cut_off.is_empty() { "" } else { "first `trueup rollback`; then " };
+    let help = format!(
+        "{first}make a new one with `trueup plan -o FILE`, and look at it before you run it"
+    );
+    let mut told = Diagnostic::error("plan::stale", told).help(help);
     told.causes = found.iter().take(MOST_TOLD).map(ToString::to_string).collect();
     if found.len() > MOST_TOLD {
         told.causes.push(format!("and {} more", found.len() - MOST_TOLD));

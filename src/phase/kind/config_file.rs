@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::change::{Change, Target, at_boot, observe};
+use crate::change::{Change, Target, at_boot, observe, obstacle};
 use crate::event::{Check, CheckState, PhaseName};
 use crate::host::setting::Observed;
 use crate::phase::{Applicability, Claim, Context, Kind, PhaseError, WithError};
@@ -86,6 +86,12 @@ impl Kind for ConfigFile {
         let target = Target::file(&with.path);
         match observe(&cx.run.sysroot, &target) {
             Observed::Value(value) => {
+                let is_so = target.same(&value, &with.text);
+                if let (false, Some(reason)) =
+                    (is_so, obstacle(&cx.run.sysroot, &target, &with.text))
+                {
+                    return Err(PhaseError::new(reason));
+                }
                 let found = target.shown(&value).into_owned();
                 Ok(Applicability::Yes(Observation { path: with.path.clone(), value, found }))
             }
