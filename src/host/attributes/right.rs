@@ -67,6 +67,11 @@ impl Caller {
         Self { user: nix::unistd::geteuid().as_raw(), capabilities: mask.unwrap_or(0) }
     }
 
+    /// How a capability is had.
+    fn way(self) -> &'static str {
+        if self.user == 0 { "give it to this root, who has not got it" } else { "run as root" }
+    }
+
     fn has(self, capability: u32) -> bool {
         self.capabilities >> capability & 1 == 1
     }
@@ -87,7 +92,8 @@ impl Caller {
         if from == to || self.has(SYS_NICE) || allowed(needs) {
             return None;
         }
-        let remedy = format!("run as root, or give the process a limit `nice` of {}", 20 - needs);
+        let remedy =
+            format!("{}, or give the process a limit `nice` of {}", self.way(), 20 - needs);
         Some(if to < from {
             format!("a niceness below {from} needs CAP_SYS_NICE; {remedy}")
         } else {
@@ -102,14 +108,14 @@ impl Caller {
             |text: &str| matches!(IoPriority::parse(text), Some(IoPriority::Realtime(_)));
         let missing =
             (realtime(from) || realtime(to)) && !self.has(SYS_NICE) && !self.has(SYS_ADMIN);
-        missing.then(|| "the class realtime needs CAP_SYS_NICE; run as root".to_owned())
+        missing.then(|| format!("the class realtime needs CAP_SYS_NICE; {}", self.way()))
     }
 
     fn of_oom(self, from: &str, to: &str) -> Option<String> {
         let (from, to): (i64, i64) = (from.parse().ok()?, to.parse().ok()?);
         // Back up and down again is free: the kernel holds to the lowest value that was set with the capability.
         (to < from && !self.has(SYS_RESOURCE))
-            .then(|| format!("a value below {from} needs CAP_SYS_RESOURCE; run as root"))
+            .then(|| format!("a value below {from} needs CAP_SYS_RESOURCE; {}", self.way()))
     }
 
     fn of_limit(
@@ -131,11 +137,12 @@ impl Caller {
             return None;
         }
         Some(if after > before {
-            "a limit above the hard one needs CAP_SYS_RESOURCE; run as root".to_owned()
+            format!("a limit above the hard one needs CAP_SYS_RESOURCE; {}", self.way())
         } else {
-            "a lower hard limit could not be taken back without CAP_SYS_RESOURCE; run as root, or lower \
-             the soft one only"
-                .to_owned()
+            format!(
+                "a lower hard limit could not be taken back without CAP_SYS_RESOURCE; {}, or lower the soft one only",
+                self.way()
+            )
         })
     }
 }
