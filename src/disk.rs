@@ -228,8 +228,9 @@ impl AppendLog {
         let dir = folder_of(path);
         create_dir_all(dir)?;
         let is_new = !path.exists();
-        let mut file =
-            at("open", path, OpenOptions::new().create(true).append(true).read(true).open(path))?;
+        let mut options = OpenOptions::new();
+        options.create(true).append(true).read(true).custom_flags(OFlag::O_NOFOLLOW.bits());
+        let mut file = at("open", path, options.open(path))?;
         if is_new {
             at("write", path, File::open(dir).and_then(|folder| folder.sync_all()))?;
         } else {
@@ -402,6 +403,8 @@ impl LockFile {
         create_dir_all(folder_of(path))?;
         let mut options = OpenOptions::new();
         options.create(true).read(true).write(true).truncate(false);
+        // A link in its place may lead to a file that is not ours.
+        options.custom_flags(OFlag::O_NOFOLLOW.bits());
         at("open", path, options.open(path))
     }
 

@@ -50,6 +50,17 @@ pub fn told(name: &str, doubt: &str) -> Diagnostic {
     )
 }
 
+/// What is to be said of a folder in doubt in which root keeps state, and goes by it.
+#[must_use]
+pub fn told_of_state(name: &str, doubt: &str) -> Diagnostic {
+    let told =
+        format!("others than root could write into `{name}`, where root keeps state: {doubt}");
+    Diagnostic::error("run::untrusted", told).help(
+        "name a folder where nobody else may write, with --results and --cache-dir, or take that right away: chown, chmod \
+         go-w; `trueup run --trust-pipeline` uses it all the same",
+    )
+}
+
 /// The users who are trusted.
 #[derive(Debug)]
 struct Trusted {

@@ -120,7 +120,7 @@ take_back_line() {
     return
   fi
   if [ -e "$file" ]; then
-    while IFS= read -r line; do
+    while IFS= read -r line || [ -n "$line" ]; do
       case $line in
         "$start"*) current=${line#"$start"} ;;
         "$header" | '') rest=$rest$line$newline ;;

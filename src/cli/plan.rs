@@ -83,7 +83,7 @@ pub(super) fn held(path: &Path, options: &RunArgs, sysroot: &Path) -> Result<Bou
     let cache = CacheDirectory::new(state.cache_dir.clone(), Clock::system());
     let Made { file, mut bound } = make(&asked, state, &Memory::Use(cache.read_only()))?;
     bound.doubts =
-        trust::weigh(&bound.plan, Some(path), Doubted::of(options.trust.trust_pipeline))?;
+        trust::weigh(&bound.plan, Some(path), (state, Doubted::of(options.trust.trust_pipeline)))?;
     let found = planned.differences(&file);
     if found.is_empty() { Ok(bound) } else { Err(stale(path, &found, &file.cut_off)) }
 }

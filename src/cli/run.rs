@@ -154,7 +154,8 @@ enum Asked<'a> {
 fn bind(pipeline: &PipelineArgs, earlier: &Earlier, options: &RunArgs) -> Result<Bound, Failure> {
     let (plan, facts) = wire::plan(pipeline)?;
     refuse_other(earlier, &plan)?;
-    let doubts = trust::weigh(&plan, None, Doubted::of(options.trust.trust_pipeline))?;
+    let doubted = Doubted::of(options.trust.trust_pipeline);
+    let doubts = trust::weigh(&plan, None, (&options.state, doubted))?;
     let secrets = wire::secrets(&plan)?;
     Ok(Bound { plan: wire::expecting(plan, &options.state.results), facts, secrets, doubts })
 }

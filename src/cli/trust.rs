@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::args::StateArgs;
 use super::exit::{ExitCode, Failure};
 use super::terminal;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity};
@@ -23,16 +24,19 @@ impl Doubted {
     }
 }
 
-/// Refuses the files in doubt of a plan, and the file in which the plan itself was kept; or warns of them, and answers
-/// what the record is to say of each.
+/// Refuses the files in doubt of a plan, the file in which the plan itself was kept, and the folders of state; or warns of
+/// them, and answers what the record is to say of each.
 pub(super) fn weigh(
     plan: &Plan,
     kept: Option<&Path>,
-    doubted: Doubted,
+    (state, doubted): (&StateArgs, Doubted),
 ) -> Result<Vec<String>, Failure> {
     let kept =
         kept.and_then(|path| Some(trust::told(&path.display().to_string(), &trust::doubt(path)?)));
-    let found: Vec<Diagnostic> = in_plan(plan).chain(kept).collect();
+    let folders = [&state.results, &state.cache_dir].into_iter().filter_map(|folder| {
+        Some(trust::told_of_state(&folder.display().to_string(), &trust::doubt(folder)?))
+    });
+    let found: Vec<Diagnostic> = in_plan(plan).chain(kept).chain(folders).collect();
     match doubted {
         Doubted::Refuse if !found.is_empty() => {
             Err(Failure::from(Diagnostics(found)).exit(ExitCode::Invalid))

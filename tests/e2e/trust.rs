@@ -57,6 +57,29 @@ fn root_does_not_run_a_pipeline_that_others_could_write_unless_told_to_and_the_r
 }
 
 #[test]
+fn root_keeps_no_state_where_others_could_write_and_follows_no_link_in_place_of_a_file_of_its_own()
+{
+    let house = House::with_phases(PHASES);
+    house.put("victim", "important\n");
+    for folder in ["results", "cache"] {
+        fs::create_dir(house.path(folder)).unwrap();
+        std::os::unix::fs::symlink("../victim", house.path(&format!("{folder}/lock"))).unwrap();
+    }
+    house.trueup(&["run", "p.yaml"]).wanted(1);
+    assert_eq!(house.get("victim"), "important\n");
+    for folder in ["results", "cache"] {
+        fs::remove_file(house.path(&format!("{folder}/lock"))).unwrap();
+        if is_root() {
+            mode(&house, folder, 0o777);
+            let ended = house.trueup(&["run", "p.yaml"]).wanted(2);
+            refused(&ended, &house, "where root keeps state: everybody may write to ");
+            mode(&house, folder, 0o755);
+        }
+    }
+    house.trueup(&["run", "p.yaml"]).wanted(0);
+}
+
+#[test]
 fn a_folder_above_an_extended_file_a_suite_and_the_file_of_a_plan_are_looked_at_as_well() {
     if !is_root() {
         return;
