@@ -150,7 +150,8 @@ fn by_a_copy_a_run_is_taken_back_below_newer_ones_and_nothing_is_written_to_it()
         let damaged = format!("{}x{}", &text[..cut], &text[cut + 1..]);
         for other in [&text[..cut], &damaged] {
             disk::replace(&copy, other.as_bytes()).unwrap();
-            let _ = rollback(&host.tree.sysroot(), &copy, &options);
+            let report = rollback(&host.tree.sysroot(), &copy, &options);
+            assert!(!report.is_ok_and(|report| report.is_complete()), "{other}");
             assert_eq!(disk::read_text(&copy, 1 << 20).unwrap(), other);
         }
     }

@@ -208,6 +208,10 @@ pub fn rollback(
     }
     if options.copied_from.is_some() {
         report.notes.push(format!("nothing is recorded in {}, which is a copy", path.display()));
+        if !journal.closed {
+            report.damaged = true;
+            report.notes.push("it has no end: what the run did after it is not known".to_owned());
+        }
     }
     let reboot = plan.rebooted.then(|| Reboot::after(&journal.entries));
     let gone = |target: &Target| reboot.as_ref().is_some_and(|reboot| reboot.takes_back(target));
@@ -259,14 +263,12 @@ fn unopened(path: &Path, options: &Options, report: &mut RollbackReport) -> Resu
     let common = content.len().min(BEGINNING.len());
     let torn =
         content[..common] == BEGINNING[..common] && !content.trim_ascii_end().contains(&b'\n');
-    if torn {
+    // That is only true of what the run itself has written, and not of a copy.
+    if torn && options.copied_from.is_none() {
         report
             .notes
             .push("the journal was torn before its first record: nothing was changed".to_owned());
-        return match options.copied_from {
-            Some(_) => Ok(()),
-            None => disk::remove(path).map(drop),
-        };
+        return disk::remove(path).map(drop);
     }
     report.damaged = true;
     report.notes.push(format!(

@@ -81,7 +81,10 @@ pub(super) fn gather(path: &Path, source: Arc<Source>, reader: &mut Reader) -> M
 fn read_layer(path: &Path, source: Arc<Source>, reader: &mut Reader) -> Option<Layer> {
     let position = reader.sources.push(source);
     let root = match parse_source(&reader.sources.all()[position], position) {
-        Ok(root) => root,
+        Ok((root, repeated)) => {
+            reader.found.extend(repeated);
+            root
+        }
         Err(error) => {
             reader.found.push(*error);
             return None;

@@ -2,6 +2,7 @@
 //!
 //! The reader has limits on size, depth, aliases and nodes, so a hostile file is an error and not an outage.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -96,6 +97,29 @@ impl Node {
         }
     }
 
+    /// Takes away and tells each key that stands in its map already.
+    fn take_repeated(&mut self, tell: &mut impl FnMut(&str, Extent)) {
+        match &mut self.tree {
+            Tree::List(items) => items.iter_mut().for_each(|node| node.take_repeated(tell)),
+            Tree::Map(entries) => {
+                if has_repeated(entries) {
+                    let mut seen = HashSet::new();
+                    entries.retain(|(key, span, _)| {
+                        let is_new = seen.insert(key.clone());
+                        if !is_new {
+                            tell(key, *span);
+                        }
+                        is_new
+                    });
+                }
+                for (_, _, node) in entries {
+                    node.take_repeated(tell);
+                }
+            }
+            Tree::Text(_) | Tree::Null | Tree::Bool(_) | Tree::Number(_) => {}
+        }
+    }
+
     /// Says which of the sources of a pipeline it was read from.
     pub(super) fn set_source(&mut self, source: usize) {
         self.span = self.span.in_source(source);
@@ -111,6 +135,21 @@ impl Node {
         }
     }
 }
+
+/// Whether a key stands twice. Most maps are small, and to compare their keys costs less than to make a set of them.
+fn has_repeated(entries: &[(String, Extent, Node)]) -> bool {
+    if entries.len() <= FEW {
+        return entries
+            .iter()
+            .enumerate()
+            .any(|(at, (key, _, _))| entries[..at].iter().any(|(other, _, _)| other == key));
+    }
+    let mut seen = HashSet::with_capacity(entries.len());
+    !entries.iter().all(|(key, _, _)| seen.insert(key.as_str()))
+}
+
+/// So many keys are few.
+const FEW: usize = 12;
 
 /// Most values that stand in a file: about twenty for each of the most phases that there may be.
 const MOST_VALUES: usize = 4_000_000;
@@ -131,6 +170,8 @@ fn limits() -> serde_yaml::Options {
         alias_limits: serde_yaml::alias_limits! {
             max_total_replayed_events: MOST_REPEATED,
         },
+        // A key that stands twice is told with all else that is wrong.
+        duplicate_keys: serde_yaml::DuplicateKeyPolicy::PassThrough,
         strict_booleans: true,
         with_snippet: false,
     }
@@ -141,46 +182,52 @@ fn limits() -> serde_yaml::Options {
 /// # Errors
 /// The first thing that keeps it from being YAML, or the limit that it goes beyond.
 pub fn parse_yaml(source: &Arc<Source>, what: &str) -> Result<Node, Box<Diagnostic>> {
-    read(source, 0, what)
+    let (node, repeated) = read(source, 0, what)?;
+    repeated.into_iter().next().map_or(Ok(node), |repeated| Err(Box::new(repeated)))
 }
 
-/// Reads a document that is one of the sources of a pipeline.
-pub(super) fn parse_source(source: &Arc<Source>, position: usize) -> Result<Node, Box<Diagnostic>> {
+/// Reads a document that is one of the sources of a pipeline. Of keys that stand twice the first counts, and the others are
+/// told.
+pub(super) fn parse_source(
+    source: &Arc<Source>,
+    position: usize,
+) -> Result<(Node, Vec<Diagnostic>), Box<Diagnostic>> {
     read(source, position, "of a pipeline")
 }
 
-fn read(source: &Arc<Source>, position: usize, what: &str) -> Result<Node, Box<Diagnostic>> {
-    let read: Result<Node, _> = serde_yaml::from_str_with_options(&source.text, limits());
-    let read = read.map(|mut node| {
-        if position > 0 {
-            node.set_source(position);
-        }
-        node
-    });
-    read.map_err(|error| {
-        let (told, help) = explain(&error);
-        let place = error.location().map(|location| Place {
-            source: Arc::clone(source),
-            span: span_in(&source.text, &location),
-        });
-        let found =
-            Diagnostic::error("pipeline::yaml", format!("this is not the YAML {what}: {told}"))
-                .help(help);
-        Box::new(match place {
-            Some(place) => found.at(place, "here"),
+fn read(
+    source: &Arc<Source>,
+    position: usize,
+    what: &str,
+) -> Result<(Node, Vec<Diagnostic>), Box<Diagnostic>> {
+    let wrong = |told: String, help: &str, span: Option<Range<usize>>| {
+        let told = format!("this is not the YAML {what}: {told}");
+        let found = Diagnostic::error("pipeline::yaml", told).help(help);
+        match span {
+            Some(span) => found.at(Place { source: Arc::clone(source), span }, "here"),
             None => found,
-        })
-    })
+        }
+    };
+    let read: Result<Node, _> = serde_yaml::from_str_with_options(&source.text, limits());
+    let mut node = read.map_err(|error| {
+        let (told, help) = explain(&error);
+        let span = error.location().map(|location| span_in(&source.text, &location));
+        Box::new(wrong(told, help, span))
+    })?;
+    let mut repeated = Vec::new();
+    node.take_repeated(&mut |key, span| {
+        let told = format!("the key `{key}` stands here a second time");
+        let help = "a key stands once in a map: rename or remove one of the two";
+        repeated.push(wrong(told, help, Some(span.bytes())));
+    });
+    if position > 0 {
+        node.set_source(position);
+    }
+    Ok((node, repeated))
 }
 
 /// What the reader says, and what would be right.
 fn explain(error: &serde_yaml::Error) -> (String, &'static str) {
-    if let serde_yaml::Error::DuplicateMappingKey { key: Some(key), .. } = error {
-        return (
-            format!("the key `{key}` stands here a second time"),
-            "a key stands once in a map: rename or remove one of the two",
-        );
-    }
     let mut told = error.to_string();
     if told.contains("budget breached: Documents") {
         return (
@@ -356,6 +403,23 @@ mod tests {
             assert_eq!(error.code, "pipeline::yaml", "{text}");
             assert!(!error.places.is_empty(), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn keys_that_stand_twice_are_told_one_by_one_and_what_is_laid_over_a_merged_map_is_none() {
+        let many: String = (0..20).map(|number| format!("k{number}: 1\n")).collect();
+        let text = format!("{many}k7: 2\nin: [{{ a: 1, b: 2, a: 3, a: 4 }}]\n");
+        let source = Source::new(Path::new("p.yaml"), text.clone());
+        let (node, repeated) = parse_source(&source, 0).unwrap();
+        let at: Vec<usize> = repeated.iter().map(|found| found.places[0].0.span.start).collect();
+        let third = text.find("a: 3").unwrap();
+        assert_eq!(at, [text.find("k7: 2").unwrap(), third, third + 6]);
+        assert_eq!(node.to_value()["k7"], 1);
+        assert_eq!(node.to_value()["in"][0], serde_json::json!({ "a": 1, "b": 2 }));
+        let merged = parse("a: &a { x: 1, y: 2 }\nb: { <<: *a, y: 3 }\nc: { y: 4, <<: *a }\n");
+        let merged = merged.unwrap().to_value();
+        assert_eq!(merged["b"], serde_json::json!({ "x": 1, "y": 3 }));
+        assert_eq!(merged["c"], serde_json::json!({ "y": 4, "x": 1 }));
     }
 
     #[test]
