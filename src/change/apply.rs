@@ -354,7 +354,7 @@ impl Applier {
         let Entry { n, change, .. } = session.entries[index].clone();
         let target = &change.target;
         // The kernel may have set it with another of the group, and to write it once more could undo that one.
-        let is_set = matches!(target, Target::Setting { .. })
+        let is_set = target.twin().is_some()
             && matches!(self.0.host.observe(target), Observed::Value(found) if target.same(&found, &change.to));
         let written = if is_set { Ok(()) } else { self.0.host.write(target, &change.to) };
         // It stays intended: whether the host has it will only be known when the write has returned.

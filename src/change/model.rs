@@ -13,7 +13,7 @@ use super::{at_boot, config_file};
 use crate::database::statement;
 use crate::host::attributes::attribute::Attribute;
 use crate::host::attributes::living::Living;
-use crate::host::setting;
+use crate::host::{relation, setting};
 
 /// One reversible write to the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -156,6 +156,12 @@ impl Target {
             }
             Self::Process { attribute, .. } => attribute.is_among(found, values),
         }
+    }
+
+    /// The setting that the kernel zeroes when this one is set.
+    pub(super) fn twin(&self) -> Option<Self> {
+        let Self::Setting { path } = self else { return None };
+        relation::twin_of_file(path).map(Self::setting)
     }
 
     /// Whether two texts are the same value of it.

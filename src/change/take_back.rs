@@ -13,7 +13,6 @@ use super::host::Host;
 use super::journal::{Entry, Record, State};
 use super::model::{Change, Target};
 use super::reboot::Reboot;
-use crate::host::relation;
 use crate::host::setting::Observed;
 
 /// What became of a change that was to be taken back.
@@ -132,12 +131,6 @@ fn step(entry: &Entry, current: &str, foreign: Foreign) -> Step {
     if ours || foreign == Foreign::Overwrite { Step::Write } else { Step::Leave }
 }
 
-/// The setting that the kernel zeroes when this one is set.
-fn twin(target: &Target) -> Option<Target> {
-    let Target::Setting { path } = target else { return None };
-    relation::twin_of_file(path).map(Target::setting)
-}
-
 /// Takes changes back on a host, the latest first.
 pub(super) struct Taker<'a> {
     host: &'a dyn Host,
@@ -177,7 +170,7 @@ impl<'a> Taker<'a> {
     /// The same with these changes of the run in mind: some may have been left before.
     pub(super) fn among(mut self, entries: &[Entry]) -> Self {
         for entry in entries {
-            if twin(&entry.change.target).is_some() {
+            if entry.change.target.twin().is_some() {
                 let Change { target, from, to, .. } = &entry.change;
                 let ours = self.twins.entry(target.clone()).or_default();
                 ours.extend([from, to].into_iter().chain(&entry.inherited).cloned());
@@ -274,7 +267,7 @@ impl<'a> Taker<'a> {
     /// Whether writing a setting would make the kernel zero another one that somebody else has set since: theirs is what
     /// zeroed this one.
     fn zeroes_a_foreign_one(&self, target: &Target) -> bool {
-        let Some(twin) = twin(target).filter(|_| self.foreign == Foreign::Leave) else {
+        let Some(twin) = target.twin().filter(|_| self.foreign == Foreign::Leave) else {
             return false;
         };
         let Observed::Value(found) = self.host.look(&twin) else { return false };

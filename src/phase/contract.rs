@@ -130,6 +130,30 @@ pub enum Applicability<T> {
     },
 }
 
+impl<T> Applicability<T> {
+    /// That of a phase which sets what can be set of all that is wanted, in spite of these `obstacles`. With `required`,
+    /// which is what each of the wanted things is called, all must be set.
+    ///
+    /// # Errors
+    /// When all must be set and some can't be.
+    pub fn in_spite_of(
+        obstacles: &[String],
+        none_applicable: bool,
+        required: Option<&str>,
+        observation: T,
+    ) -> Result<Self, PhaseError> {
+        let reason = obstacles.join("; ");
+        match required {
+            Some(one) if !obstacles.is_empty() => {
+                let told = format!("a required {one} can't be set here: {reason}");
+                Err(PhaseError::new(told).help("take `require` away to set only what can be"))
+            }
+            _ if none_applicable => Ok(Self::No { reason, observation }),
+            _ => Ok(Self::Yes(observation)),
+        }
+    }
+}
+
 /// What a cached decision depends on beside `with`: facts of the host, digests of programs and files, versions.
 pub type Dependencies = BTreeMap<String, Value>;
 

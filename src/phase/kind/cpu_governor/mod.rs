@@ -106,14 +106,8 @@ impl Kind for CpuGovernor {
             obstacles.extend(settings.iter().filter_map(Found::told_at_boot));
         }
         let observation = Observation { settings };
-        if with.require && !obstacles.is_empty() {
-            let told = format!("a required setting can't be set here: {}", obstacles.join("; "));
-            return Err(PhaseError::new(told).help("take `require` away to set only what can be"));
-        }
-        if none_applicable {
-            return Ok(Applicability::No { reason: obstacles.join("; "), observation });
-        }
-        Ok(Applicability::Yes(observation))
+        let required = with.require.then_some("setting");
+        Applicability::in_spite_of(&obstacles, none_applicable, required, observation)
     }
 
     async fn decide(with: &With, found: &Observation, _: &Context) -> Result<Decision, PhaseError> {

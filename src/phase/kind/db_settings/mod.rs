@@ -133,14 +133,9 @@ impl Kind for DbSettings {
         }
         let told = |one: &Found| Some(format!("{}: {}", one.name, one.told()?));
         let obstacles: Vec<String> = observation.settings.iter().filter_map(told).collect();
-        if with.require && !obstacles.is_empty() {
-            let told = format!("a required setting can't be set here: {}", obstacles.join("; "));
-            return Err(PhaseError::new(told).help("take `require` away to set only what can be"));
-        }
-        if obstacles.len() == observation.settings.len() {
-            return Ok(Applicability::No { reason: obstacles.join("; "), observation });
-        }
-        Ok(Applicability::Yes(observation))
+        let none_applicable = obstacles.len() == observation.settings.len();
+        let required = with.require.then_some("setting");
+        Applicability::in_spite_of(&obstacles, none_applicable, required, observation)
     }
 
     async fn decide(with: &With, _: &Observation, _: &Context) -> Result<Decision, PhaseError> {

@@ -102,14 +102,8 @@ impl Kind for Process {
             .collect();
         let none_applicable = obstacles.len() == attributes.len();
         let observation = Observation { process: found.process, name: found.name, attributes };
-        if with.require && !obstacles.is_empty() {
-            let told = format!("a required attribute can't be set here: {}", obstacles.join("; "));
-            return Err(PhaseError::new(told).help("take `require` away to set only what can be"));
-        }
-        if none_applicable {
-            return Ok(Applicability::No { reason: obstacles.join("; "), observation });
-        }
-        Ok(Applicability::Yes(observation))
+        let required = with.require.then_some("attribute");
+        Applicability::in_spite_of(&obstacles, none_applicable, required, observation)
     }
 
     async fn decide(_: &With, found: &Observation, _: &Context) -> Result<Decision, PhaseError> {
